@@ -1,0 +1,180 @@
+"""Volumes in files: the only room that opens them.
+
+Reading is lazy: `read_volume` reads the header and `Volume.array` the voxels. Writing goes
+through a temporary file, so that an output is whole or absent, and no input is ever written to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from napari_asmlp.errors import SettingsError, VolumeError
+from napari_asmlp.io.files import check_output, replacing
+from napari_asmlp.io.formats import KNOWN, AnyPath, Format, base_name, files_of, format_of
+from napari_asmlp.io.nifti import open_file, write_file
+from napari_asmlp.volume import Kind, Volume, as_labels
+
+__all__ = [
+    "base_name",
+    "check_output",
+    "read_volume",
+    "replacing",
+    "volumes_in",
+    "write_labels",
+    "write_volume",
+]
+
+
+def read_volume(path: AnyPath, *, volume: int | None = None, kind: Kind = "image") -> Volume:
+    """Open a volume; its voxels keep the axis order of the file, with channels last.
+
+    Parameters
+    ----------
+    path
+        NIfTI-1 or -2 (one file or either of a pair), or MGH; gzip-compressed or not.
+    volume
+        Which one of a 4D file, from 0; None for all of them, as channels.
+    kind
+        ``"image"`` leaves the voxels in the file until they are asked for. ``"labels"`` loads
+        them, whatever their dtype, if each is a whole number from 0 up.
+
+    Raises
+    ------
+    VolumeError
+        If there is no such file, or it is damaged or holds no usable volume. Damage among the
+        voxels shows when they are loaded, and raises the same.
+    GridError
+        If the file's affine is not finite or not invertible.
+    SettingsError
+        If the file has no such `volume`.
+    """
+    path = Path(path)
+    format_ = _checked_format(path)
+    voxels, grid, header = open_file(path, format_)
+    if volume is not None:
+        count = voxels.shape[3] if voxels.ndim == 4 else 1
+        if not 0 <= volume < count:
+            raise SettingsError(f"volume {volume} of {path}: it holds {count}, counted from 0")
+        voxels = voxels.channel(volume)
+    image = Volume(voxels, grid, "image", path, header)
+    if kind == "image":
+        return image
+    if image.channels > 1:
+        raise VolumeError(f"{path}: holds {image.channels} volumes; labels are one: choose it")
+    return replace(image, data=as_labels(image.array(), str(path)), kind="labels")
+
+
+def write_labels(labels: Volume, path: AnyPath, *, overwrite: bool = False) -> Path:
+    """Write labels as the smallest unsigned integers that fit, with the source's own header.
+
+    Grid, qform, sform and all else in the header stay as they are in the file the labels' volume
+    came from, except what describes intensities. That file itself is never overwritten; an editor
+    that saves into the file it opened passes a volume whose `path` is None.
+
+    Parameters
+    ----------
+    labels
+        Usually from `Volume.with_labels`.
+    path
+        Its suffix chooses the format.
+    overwrite
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        Of the file written.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot or must not be written; nothing is left of it then.
+    VolumeError
+        If the voxels cannot be loaded or are no labels.
+    """
+    checked = _check_output(labels, path, overwrite=overwrite)
+    write_file(as_labels(labels.array(), labels.name), labels, checked, overwrite=overwrite)
+    return checked
+
+
+def write_volume(volume: Volume, path: AnyPath, *, overwrite: bool = False) -> Path:
+    """Write an image, such as probabilities, as float32; labels as `write_labels` does.
+
+    Parameters
+    ----------
+    volume
+        3D, or 4D with channels last.
+    path
+        Its suffix chooses the format.
+    overwrite
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        Of the file written.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot or must not be written; nothing is left of it then.
+    VolumeError
+        If the voxels cannot be loaded.
+    """
+    if volume.kind == "labels":
+        return write_labels(volume, path, overwrite=overwrite)
+    checked = _check_output(volume, path, overwrite=overwrite)
+    write_file(volume.array().astype(np.float32, copy=False), volume, checked, overwrite=overwrite)
+    return checked
+
+
+def volumes_in(folder: AnyPath) -> list[Path]:
+    """Return the volumes directly in a folder, sorted by name; a pair is named by its header.
+
+    Raises
+    ------
+    VolumeError
+        If there is no such folder, it cannot be listed, or no volume lies in it.
+    """
+    folder = Path(folder)
+    try:
+        files = sorted(f for f in folder.iterdir() if format_of(f) and not f.name.startswith("."))
+    except OSError as error:
+        raise VolumeError(
+            f"{folder}: cannot be listed ({error.strerror}); give a folder"
+        ) from error
+    whole = [
+        f for f in files if f.is_file() and (f == files_of(f)[0] or not files_of(f)[0].exists())
+    ]
+    if not whole:
+        raise VolumeError(f"{folder}: no volume lies directly in it; known formats are {KNOWN}")
+    return whole
+
+
+def _check_output(volume: Volume, path: AnyPath, *, overwrite: bool) -> Path:
+    inputs = [] if volume.path is None else [volume.path]
+    return check_output(path, overwrite=overwrite, inputs=inputs)
+
+
+def _checked_format(path: Path) -> Format:
+    """Return the format of a file that is there, is not empty, and has a known name."""
+    format_ = format_of(path)
+    for file in files_of(path):
+        try:
+            size = file.stat().st_size
+        except OSError as error:
+            raise VolumeError(
+                f"{file}: cannot be opened ({error.strerror}); check the name"
+            ) from error
+        if file.is_dir():
+            raise VolumeError(f"{file}: is a folder; give the name of one volume in it")
+        if not file.is_file():
+            raise VolumeError(f"{file}: is no ordinary file; give the name of a volume")
+        if not size:
+            raise VolumeError(f"{file}: is empty; get a fresh copy")
+    if format_ is None:
+        raise VolumeError(f"{path}: is of no known format; known are {KNOWN}")
+    return format_

@@ -1,0 +1,259 @@
+"""NIfTI-1, NIfTI-2 and FreeSurfer's MGH, through nibabel: headers in and out, voxels left lazy.
+
+What a file says about space is kept to the bit. nibabel resets the codes of qform and sform when
+a header meets an affine it does not know, so a header is always written without one: either it
+is the source's own and its affine is the grid's already, or the affine is put into it here.
+
+Sources: https://nifti.nimh.nih.gov/nifti-1, https://nifti.nimh.nih.gov/nifti-2 and
+https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.fileholders import FileHolder
+from nibabel.freesurfer.mghformat import MGHHeader
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+from numpy.typing import NDArray
+
+from napari_asmlp.errors import GridError, OutputError, VolumeError
+from napari_asmlp.grid import Grid
+from napari_asmlp.io.files import replacing
+from napari_asmlp.io.formats import KNOWN, Format, files_of, format_of
+from napari_asmlp.io.stored import StoredArray, unreadable
+from napari_asmlp.volume import Volume
+
+Header = Any  # nibabel leaves its headers untyped
+Image = Any
+
+_NIFTI: dict[bytes, Any] = {
+    b"n+1\0": nib.Nifti1Image,
+    b"ni1\0": nib.Nifti1Pair,
+    b"n+2\0": nib.Nifti2Image,
+    b"ni2\0": nib.Nifti2Pair,
+}
+_NIFTI_1_LONGEST = 32767  # voxels along an axis
+_SCANNER = 1  # code of an affine in the coordinates of the scanner
+_GZIP = b"\x1f\x8b"
+_MGH_VERSION = b"\0\0\0\1"
+_MGH_HEADER_BYTES = 90  # from there to the voxels at byte 284 nothing is used
+_MGH_INTEGERS = (np.uint8, np.int16, np.int32)  # which every reader of MGH takes
+_OF_INTENSITIES = ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3")
+
+_REFUSED = 40  # nibabel's level of faults that leave a header without meaning
+_HEADER_FAULTS = (HeaderDataError, WrapStructError, ValueError, OverflowError, KeyError)
+_silent = logging.Logger("nibabel", logging.CRITICAL + 1)  # its complaints become our errors
+
+
+def open_file(path: Path, format_: Format) -> tuple[StoredArray, Grid, Header]:
+    """Read a file's header and say where its voxels are; axes beyond the third become channels.
+
+    Returns
+    -------
+    voxels
+        (i, j, k) or (i, j, k, c), not read yet.
+    grid
+        Of the axes (i, j, k).
+    header
+        nibabel's, with harmless faults mended.
+
+    Raises
+    ------
+    VolumeError
+        If the file is damaged, of another kind, or holds no volume of real numbers.
+    GridError
+        If its affine is not finite or not invertible.
+    """
+    file, voxels_file = files_of(path)[0], files_of(path)[-1]
+    with _as_volume_errors(file):
+        header = _read_header(file, format_)
+        affine = header.get_best_affine()
+        slope, inter = header.get_slope_inter()
+        offset, dtype = header.get_data_offset(), header.get_data_dtype()
+        shape = _checked_shape(file, header.get_data_shape())
+    if dtype.kind not in "iuf":
+        kind = "complex" if dtype.kind == "c" else "colour (RGB)"
+        raise VolumeError(f"{file}: holds {kind} voxels; convert it to one number a voxel")
+    if getattr(header, "is_single", False):
+        offset = offset or header.single_vox_offset  # 0 stands for: right after the header
+    voxels = StoredArray(
+        voxels_file,
+        shape,
+        dtype,
+        offset,
+        scaling=(1.0 if slope is None else float(slope), 0.0 if inter is None else float(inter)),
+        compressed=format_.compressed,
+    )
+    voxels.check_size()
+    try:
+        i, j, k = voxels.shape[:3]
+        return voxels, Grid((i, j, k), affine), header
+    except GridError as error:
+        raise GridError(f"{file}: {error}; correct its header") from None
+
+
+def write_file(array: NDArray[Any], volume: Volume, path: Path, *, overwrite: bool) -> None:
+    """Write voxels with the grid of `volume`, and its header as far as the format allows.
+
+    Parameters
+    ----------
+    array
+        (i, j, k) or (i, j, k, c), of the dtype to write; MGH widens unsigned integers.
+    volume
+        Gives grid and header.
+    path
+        Its suffix, which must be known, chooses the format.
+
+    Raises
+    ------
+    OutputError
+        If the system refuses, the file exists and `overwrite` is false, or the format cannot
+        hold a value.
+    """
+    format_ = format_of(path)
+    if format_ is not None and format_.family == "mgh":
+        image = _mgh_image(array, volume, path)
+    else:
+        image = _nifti_image(array, volume, is_pair=len(files_of(path)) == 2)
+    files = files_of(path)
+    parts = ("header", "image") if len(files) == 2 else ("image",)
+    with ExitStack() as stack:
+        temporary = [stack.enter_context(replacing(file, overwrite=overwrite)) for file in files]
+        holders = [FileHolder(filename=str(file)) for file in temporary]
+        image.to_file_map(dict(zip(parts, holders, strict=True)))
+
+
+def _nifti_image(array: NDArray[Any], volume: Volume, *, is_pair: bool) -> Image:
+    """Return nibabel's image with the source's header, but for what describes intensities."""
+    own = isinstance(volume.header, nib.Nifti1Header)  # of which that of NIfTI-2 is a kind
+    source = volume.header if own else _fresh_header(array.shape, volume.grid)
+    version = 2 if isinstance(source, nib.Nifti2Header) else 1
+    image_class = _NIFTI[f"n{'i' if is_pair else '+'}{version}\0".encode()]
+    header = image_class.header_class(
+        source.binaryblock, source.endianness, check=False, extensions=source.extensions
+    )
+    if header.get_data_shape() != array.shape:
+        header.set_data_shape(array.shape)
+        header["pixdim"][4:] = 1  # channels have no spacing
+    header.set_data_dtype(array.dtype)
+    for field in _OF_INTENSITIES:
+        header[field] = 0
+    header["intent_name"] = b""
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["vox_offset"] = 0  # nibabel works it out
+    if not np.array_equal(header.get_best_affine(), volume.grid.affine):
+        _set_affine(header, volume.grid)
+    return image_class(array, None, header)
+
+
+def _fresh_header(shape: tuple[int, ...], grid: Grid) -> Header:
+    """Return a NIfTI header for voxels that came without one."""
+    header_class: Any = nib.Nifti2Header if max(shape) > _NIFTI_1_LONGEST else nib.Nifti1Header
+    header = header_class()
+    header.set_data_shape(shape)
+    header.set_xyzt_units("mm")
+    _set_affine(header, grid)
+    return header
+
+
+def _set_affine(header: Header, grid: Grid) -> None:
+    """Put a grid's affine into a header of another one, or of none, keeping the code if any."""
+    code = int(header["sform_code"]) or int(header["qform_code"]) or _SCANNER
+    header.set_sform(grid.affine, code)
+    header.set_qform(grid.affine, code)  # sets the spacing, too
+    kept = Grid(grid.shape, header.get_qform())
+    if not kept.same_as(grid):  # a shear, which the qform's rotation cannot express
+        header["qform_code"] = 0
+
+
+def _mgh_image(array: NDArray[Any], volume: Volume, path: Path) -> Image:
+    """Return nibabel's image, with the source's own header if that is of MGH and of this grid."""
+    if array.dtype.kind == "u":
+        highest = int(array.max())
+        fitting = (dtype for dtype in _MGH_INTEGERS if highest <= np.iinfo(dtype).max)
+        dtype = next(fitting, None)
+        if dtype is None:
+            raise OutputError(f"{path}: MGH cannot hold label {highest}; write .nii.gz instead")
+        array = array.astype(dtype, copy=False)
+    image = nib.MGHImage(array, volume.grid.affine)
+    if isinstance(volume.header, MGHHeader):
+        header = volume.header.copy()
+        header["dims"] = image.header["dims"]
+        if np.array_equal(header.get_best_affine(), volume.grid.affine):
+            image = nib.MGHImage(array, None, header)
+    image.set_data_dtype(array.dtype)
+    return image
+
+
+def _read_header(file: Path, format_: Format) -> Header:
+    """Read the header, mending the faults that nibabel mends, without its log lines."""
+    with gzip.open(file) if format_.compressed else file.open("rb") as stream:
+        start = stream.read(348)
+        stream.seek(0)
+        image_class = _image_class(file, format_, start)
+        if image_class is nib.MGHImage:  # nibabel would read on to the footer behind the voxels
+            header = MGHHeader(start[:_MGH_HEADER_BYTES], check=False)
+        else:
+            header = image_class.header_class.from_fileobj(stream, check=False)
+    header.check_fix(logger=_silent, error_level=_REFUSED)
+    return header
+
+
+def _image_class(file: Path, format_: Format, start: bytes) -> Any:
+    """Return nibabel's class for a file, from its format and first 348 bytes."""
+    if format_.family == "mgh":
+        if start.startswith(_MGH_VERSION):
+            return nib.MGHImage
+        raise VolumeError(f"{file}: is no MGH file, whatever its name says; known: {KNOWN}")
+    if start.startswith(_GZIP):
+        raise VolumeError(f"{file}: is gzip-compressed; rename it so that it ends in .nii.gz")
+    image_class = _NIFTI.get(start[344:348]) or _NIFTI.get(start[4:8])
+    if image_class and image_class.header_class.is_single != format_.is_pair:
+        return image_class
+    if len(start) == 348 and 348 in (
+        int.from_bytes(start[:4], "little"),
+        int.from_bytes(start[:4], "big"),
+    ):
+        raise VolumeError(
+            f"{file}: is of the Analyze format, or half a NIfTI pair, and does not say where it "
+            "lies in space; convert it to .nii.gz"
+        )
+    raise VolumeError(f"{file}: is no NIfTI file, whatever its name says; known: {KNOWN}")
+
+
+def _checked_shape(file: Path, stored: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape as (i, j, k) or (i, j, k, c); axes of length 1 after the third vanish."""
+    text = "x".join(str(n) for n in stored)
+    if not stored or min(stored) < 1:
+        raise VolumeError(f"{file}: holds no voxel ({text}); a volume needs three axes")
+    if len(stored) < 3 or min(stored[:3]) < 2:
+        raise VolumeError(f"{file}: is {text}, not 3D: three axes need at least 2 voxels each")
+    further = [int(n) for n in stored[3:] if n > 1]
+    if len(further) > 1:
+        raise VolumeError(f"{file}: is {text}; at most one axis may follow the three of space")
+    return (*(int(n) for n in stored[:3]), *further)
+
+
+@contextmanager
+def _as_volume_errors(file: Path) -> Iterator[None]:
+    """Turn what nibabel, gzip and the system raise over a bad header into a VolumeError."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # of odd extensions, which are kept as they are
+            yield
+    except (EOFError, zlib.error, OSError) as error:
+        raise unreadable(file, error) from error
+    except _HEADER_FAULTS as error:
+        reason = " ".join(str(error).split())
+        raise VolumeError(f"{file}: its header is damaged ({reason}); get a fresh copy") from error
