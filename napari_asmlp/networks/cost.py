@@ -1,0 +1,23 @@
+"""What a network costs: parameters, and floating-point operations counted as it runs."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return how many numbers a network has learnt."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_flops(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """FLOPs of matrix products and convolutions for one input (C, X, Y, Z), a product-sum as two.
+
+    The network is run on zeros; activations, norms and shifts do not count, as is usual.
+    """
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network(torch.zeros(1, *shape))
+    return int(counter.get_total_flops())
