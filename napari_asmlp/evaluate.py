@@ -1,0 +1,188 @@
+"""Compare predicted labels with reference labels, file by file: pairs of volumes to one table.
+
+A *case* is one pair of files; its *scores* are the measures of one label in it. The result has the
+form that `CLI.md` promises and is plain JSON: a measure that has no value is None.
+
+- A label that is empty on both sides of a case has no scores there and stays out of the means.
+- A label that is empty on one side has Dice 0, volumes, and no distances.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_asmlp import io
+from napari_asmlp.errors import GridError, SettingsError
+from napari_asmlp.measure import dice, surface_distances, volume_mm3, voxel_mm3
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from napari_asmlp.volume import Volume
+
+    Scores = dict[str, float | None]
+    Case = dict[str, Scores]  # keyed by label value, as text
+
+MEASURES = ("dice", "hd95_mm", "assd_mm", "volume_mm3", "reference_mm3")
+_DECIMALS = {"dice": 4, "hd95_mm": 2, "assd_mm": 3, "volume_mm3": 1, "reference_mm3": 1}
+_NO_SCORES: Scores = dict.fromkeys(MEASURES)
+
+
+def evaluate(predictions: Path, references: Path, *, volume: int | None = None) -> dict[str, Any]:
+    """Score predicted labels against reference labels.
+
+    Parameters
+    ----------
+    predictions, references : Path
+        Two folders, whose volumes are paired by name without suffix, or two files, which are a
+        pair whatever their names.
+    volume : int, optional
+        Which volume of 4D files.
+
+    Returns
+    -------
+    dict
+        ``{"cases": {name: {label: scores}}, "mean": {label: scores, "all": scores}}`` where scores
+        are those of `MEASURES`, and "all" is the mean over the means of the labels.
+
+    Raises
+    ------
+    SettingsError
+        A path does not exist, a file has no partner, two files of a folder have one name.
+    VolumeError
+        A file is not a label volume, or a folder holds no volumes.
+    GridError
+        The two files of a pair lie on different grids.
+    """
+    steps = iter_evaluate(predictions, references, volume=volume)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return dict(end.value)
+
+
+def iter_evaluate(
+    predictions: Path, references: Path, *, volume: int | None = None
+) -> Generator[tuple[int, int], None, dict[str, Any]]:
+    """Do what `evaluate` does, yielding (cases done, cases in all) before the first and after each.
+
+    Everything about names is checked before the first yield.
+    """
+    pairs = _pairs(predictions, references)
+    cases: dict[str, Case] = {}
+    yield 0, len(pairs)
+    for name, (prediction, reference) in pairs.items():
+        cases[name] = _score_files(prediction, reference, volume)
+        yield len(cases), len(pairs)
+    return summarise(cases)
+
+
+def summarise(cases: Mapping[str, Case]) -> dict[str, Any]:
+    """Return what `evaluate` returns: scores of each label in each case, and their means."""
+    labels = sorted({label for case in cases.values() for label in case}, key=int)
+    complete = {
+        name: {label: case.get(label, dict(_NO_SCORES)) for label in labels}
+        for name, case in cases.items()
+    }
+    return {"cases": complete, "mean": _means(complete.values(), labels)}
+
+
+def format_table(result: dict[str, Any]) -> str:
+    """Lay out a result of `evaluate` as plain text: a row per case and label, then the means."""
+    header = ("case", "label", *MEASURES)
+    rows = [header]
+    for name, case in (*result["cases"].items(), ("mean", result["mean"])):
+        rows += [(name, label, *_texts(scores)) for label, scores in case.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [_line(row, widths) for row in rows]
+    means = len(lines) - len(result["mean"])
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:means], rule, *lines[means:]])
+
+
+def _pairs(predictions: Path, references: Path) -> dict[str, tuple[Path, Path]]:
+    """Case name to (prediction, reference), in order of names."""
+    predicted, expected = _by_name(predictions), _by_name(references)
+    if not (predictions.is_dir() or references.is_dir()):
+        return {io.base_name(predictions): (predictions, references)}
+    lonely = sorted(predicted.keys() ^ expected.keys())
+    if lonely:
+        name = lonely[0]
+        path, other = (
+            (predicted[name], references) if name in predicted else (expected[name], predictions)
+        )
+        more = f" ({len(lonely) - 1} more without one)" if len(lonely) > 1 else ""
+        raise SettingsError(f"{path}: no file of that name in {other}{more}; add or remove one")
+    return {name: (predicted[name], expected[name]) for name in sorted(predicted)}
+
+
+def _by_name(path: Path) -> dict[str, Path]:
+    if not path.exists():
+        raise SettingsError(f"{path}: no such file or folder")
+    found: dict[str, Path] = {}
+    for file in io.volumes_in(path) if path.is_dir() else [path]:
+        name = io.base_name(file)
+        if name in found:
+            raise SettingsError(f"{found[name]} and {file}: same name twice; keep one of them")
+        found[name] = file
+    return found
+
+
+def _score_files(prediction: Path, reference: Path, volume: int | None) -> Case:
+    predicted = io.read_volume(prediction, volume=volume, kind="labels")
+    expected = io.read_volume(reference, volume=volume, kind="labels")
+    if not predicted.grid.same_as(expected.grid):
+        raise GridError(
+            f"{prediction} ({predicted.grid.describe()}) and {reference} "
+            f"({expected.grid.describe()}) lie on different grids; bring them to the same one"
+        )
+    return score_labels(predicted, expected)
+
+
+def score_labels(prediction: Volume, reference: Volume) -> Case:
+    """Return the scores of every label that occurs in one of two volumes on the same grid."""
+    voxel = voxel_mm3(reference.grid.affine)
+    predicted, expected = prediction.array(), reference.array()
+    case: Case = {}
+    for value in np.union1d(predicted, expected):
+        if value == 0:
+            continue
+        a, b = predicted == value, expected == value
+        distances = surface_distances(a, b, reference.grid.spacing)
+        case[str(int(value))] = {
+            "dice": dice(a, b),
+            "hd95_mm": distances.hausdorff95,
+            "assd_mm": distances.average,
+            "volume_mm3": volume_mm3(a, voxel),
+            "reference_mm3": volume_mm3(b, voxel),
+        }
+    return case
+
+
+def _means(cases: Iterable[Case], labels: list[str]) -> Case:
+    cases = list(cases)
+    means = {label: _mean(case[label] for case in cases) for label in labels}
+    return {**means, "all": _mean(means.values())}
+
+
+def _mean(scores: Iterable[Scores]) -> Scores:
+    """Mean of each measure over those that have it, None where none has."""
+    scores = list(scores)
+    known = {m: [value for s in scores if (value := s[m]) is not None] for m in MEASURES}
+    return {m: float(np.mean(values)) if values else None for m, values in known.items()}
+
+
+def _texts(scores: Scores) -> Iterator[str]:
+    for measure in MEASURES:
+        value = scores[measure]
+        yield "-" if value is None else f"{value:.{_DECIMALS[measure]}f}"
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    first, *rest = zip(row, widths, strict=True)
+    return "  ".join([first[0].ljust(first[1]), *(text.rjust(width) for text, width in rest)])
