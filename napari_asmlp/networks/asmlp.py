@@ -20,6 +20,7 @@ Shapes: volumes are ``(B, C, X, Y, Z)`` at the door; inside, tokens are ``(B, X,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -253,7 +254,7 @@ class Asmlp(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        levels = list(zip(widths, widths[1:], strict=False))
+        levels = list(pairwise(widths))
         self.embedding = Embedding(config)
         self.encoder = nn.ModuleList(
             blocks(width, count, config)

@@ -20,7 +20,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from napari_asmlp.errors import ModelError
@@ -64,12 +63,16 @@ def import_reference(state: Mapping[str, Any], shift_size: int = 5) -> Asmlp:
             renamed[rename(key, len(config.widths))] = _squeeze(key, tensor)
     expected = network.state_dict()
     if differing := set(expected) ^ set(renamed):
-        raise ModelError(f"not a Med_ASMLP checkpoint: {len(differing)} keys such as"
-                         f" {min(differing)!r} are missing or unknown")
+        raise ModelError(
+            f"not a Med_ASMLP checkpoint: {len(differing)} keys such as"
+            f" {min(differing)!r} are missing or unknown"
+        )
     for key, tensor in renamed.items():
         if tensor.shape != expected[key].shape:
-            raise ModelError(f"not a Med_ASMLP checkpoint: {key} is {tuple(tensor.shape)},"
-                             f" expected {tuple(expected[key].shape)}")
+            raise ModelError(
+                f"not a Med_ASMLP checkpoint: {key} is {tuple(tensor.shape)},"
+                f" expected {tuple(expected[key].shape)}"
+            )
     network.load_state_dict(renamed)
     return network.eval()
 
@@ -132,8 +135,14 @@ def _depths(tensors: Mapping[str, Tensor], stack: str) -> tuple[int, ...]:
 
 
 def _squeeze(key: str, tensor: Tensor) -> Tensor:
-    """A 1x1x1 convolution is a linear layer; the embedding stays what it is."""
-    return tensor if key.startswith("patch_embed") else tensor.flatten(1) if tensor.ndim > 1 else tensor
+    """Make 1x1x1 convolutions linear layers; the embedding stays what it is."""
+    return (
+        tensor
+        if key.startswith("patch_embed")
+        else tensor.flatten(1)
+        if tensor.ndim > 1
+        else tensor
+    )
 
 
 def _fold_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

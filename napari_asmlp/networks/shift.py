@@ -47,9 +47,7 @@ def channel_groups(channels: int, shift_size: int) -> list[tuple[int, int]]:
     """
     size = math.ceil(channels / shift_size)
     starts = range(0, channels, size)
-    return [
-        (min(size, channels - start), n - shift_size // 2) for n, start in enumerate(starts)
-    ]
+    return [(min(size, channels - start), n - shift_size // 2) for n, start in enumerate(starts)]
 
 
 def axial_shift(tokens: Tensor, axis: int, shift_size: int) -> Tensor:
@@ -67,7 +65,7 @@ def axial_shift(tokens: Tensor, axis: int, shift_size: int) -> Tensor:
     """
     if shift_size == 1:
         return tokens
-    shifted: Tensor = _AxialShift.apply(tokens, axis, shift_size)
+    shifted: Tensor = _AxialShift.apply(tokens, axis, shift_size)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return shifted
 
 
@@ -81,7 +79,8 @@ class _AxialShift(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _move(gradients[0], *ctx.arguments, -1), None, None
+        axis, shift_size = ctx.arguments
+        return _move(gradients[0], axis, shift_size, -1), None, None
 
 
 def _move(tokens: Tensor, axis: int, shift_size: int, direction: int) -> Tensor:
@@ -128,9 +127,7 @@ def split_octants(tokens: Tensor) -> Tensor:
     """
     batch, x, y, z, channels = tokens.shape
     cells = tokens.reshape(batch, x, y, z, 2, 2, 2, channels // 8)
-    return cells.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(
-        batch, 2 * x, 2 * y, 2 * z, channels // 8
-    )
+    return cells.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(batch, 2 * x, 2 * y, 2 * z, channels // 8)
 
 
 def merge_reference_octants(tokens: Tensor) -> Tensor:

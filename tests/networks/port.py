@@ -120,9 +120,7 @@ class Port(nn.Module):
         self.dlayers = nn.ModuleList(
             UpStage(dim * 2**n, depths[n], shift_size) for n in range(last, 0, -1)
         )
-        self.head = nn.ModuleList(
-            [nn.Conv3d(dim, dim // 2, 1), nn.Conv3d(dim // 2, classes, 1)]
-        )
+        self.head = nn.ModuleList([nn.Conv3d(dim, dim // 2, 1), nn.Conv3d(dim // 2, classes, 1)])
 
     def forward(self, x):
         x, skips = self.patch_embed(x), []
@@ -131,9 +129,7 @@ class Port(nn.Module):
             x = layer(x)
         for layer, skip in zip(self.dlayers, skips[-2::-1], strict=True):
             x = layer(x, skip)
-        x = functional.interpolate(
-            x, scale_factor=self.patch, mode="trilinear", align_corners=True
-        )
+        x = functional.interpolate(x, scale_factor=self.patch, mode="trilinear", align_corners=True)
         for convolution in self.head:
             x = convolution(x)
         return torch.sigmoid(x)
