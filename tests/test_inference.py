@@ -1,0 +1,283 @@
+"""The network over windows: fake networks whose answer over the whole volume is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from napari_asmlp.errors import AsmlpError, ModelError
+from napari_asmlp.inference import InferenceSettings, iter_slabs, step_down
+from napari_asmlp.windows import axis_shares, place_windows
+
+CPU = torch.device("cpu")
+PLAIN = InferenceSettings(CPU)
+
+CASES = [
+    # shape, window, overlap
+    ((6, 7, 8), (6, 7, 8), 0.0),
+    ((9, 7, 8), (8, 8, 8), 0.0),  # one voxel remains; the window is larger than the volume
+    ((5, 3, 1), (8, 8, 8), 0.5),
+    ((9, 11, 13), (4, 5, 6), 0.5),
+    ((7, 12, 10), (5, 7, 4), 0.25),
+    ((12, 4, 4), (10, 4, 3), 0.9),
+]
+
+
+class Local(nn.Module):
+    """Two logits from each voxel alone: windows cannot differ from the whole volume."""
+
+    def forward(self, x):
+        return torch.cat([torch.sin(3 * x), x**2 - 0.5], dim=1)
+
+
+class Nonlinear(nn.Module):
+    """Three logits from a neighbourhood, so that windows differ at their borders."""
+
+    def __init__(self):
+        super().__init__()
+        weight = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 1, 3, 3, 3)))
+        self.weight = nn.Parameter(weight.float())
+
+    def forward(self, x):
+        return torch.sin(nn.functional.conv3d(x, self.weight, padding=1)) * x.abs().mean()
+
+
+class Failing(nn.Module):
+    """`Local` that runs out of memory at given calls."""
+
+    def __init__(self, calls, error=torch.OutOfMemoryError, message="CUDA out of memory."):
+        super().__init__()
+        self.calls, self.error, self.message = set(calls), error, message
+        self.count, self.batches, self.autocast = 0, [], []
+
+    def forward(self, x):
+        self.count += 1
+        if self.count in self.calls:
+            raise self.error(self.message)
+        self.batches.append(len(x))
+        self.autocast.append(torch.is_autocast_enabled("cpu"))
+        return Local()(x)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def run(network, image, boxes, axis=2, settings=PLAIN):
+    """Scores of the whole volume, and the steps."""
+    steps = list(iter_slabs(network, image, boxes, axis, settings))
+    parts = sorted((step.finished for step in steps if step.finished), key=lambda part: part[0])
+    return np.concatenate([scores for _, scores in parts], axis=1 + axis), steps
+
+
+def naive(network, image, boxes):
+    """Sum over the whole volume, windows in shuffled order."""
+    shares = [axis_shares(boxes, axis) for axis in range(3)]
+    total = 0
+    for n in np.random.default_rng(1).permutation(len(boxes)):
+        box = boxes[n]
+        with torch.no_grad():
+            logits = network(torch.tensor(image[None][(..., *box.slices)].copy()))[0].numpy()
+        x, y, z = (shares[axis][box.start[axis]] for axis in range(3))
+        part = np.zeros((len(logits), *image.shape[1:]), np.float32)
+        share = x[:, None, None] * y[:, None] * z
+        part[(slice(None), *box.slices)] = np.round(logits * share * 4096) / 4096
+        total = total + part
+    return total
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize(("shape", "window", "overlap"), CASES)
+def test_slabs_equal_sums_over_the_whole_volume_bit_for_bit(
+    shape, window, overlap, axis, backwards
+):
+    image = noise(1, *shape)
+    boxes = place_windows(shape, window, overlap, axis, backwards=backwards)
+    scores, _ = run(Nonlinear(), image, boxes, axis)
+    assert scores.dtype == np.float32
+    np.testing.assert_array_equal(scores, naive(Nonlinear(), image, boxes))
+
+
+@pytest.mark.parametrize(("shape", "window", "overlap"), CASES)
+def test_windows_of_a_local_network_give_the_answer_of_the_whole(shape, window, overlap):
+    image = noise(1, *shape)
+    boxes = place_windows(shape, window, overlap)
+    scores, _ = run(Local(), image, boxes)
+    whole = Local()(torch.tensor(image)[None])[0].numpy()
+    covers = np.zeros(shape)
+    for box in boxes:
+        covers[box.slices] += 1
+    # Each contribution is rounded to the nearest multiple of 2**-12.
+    assert (np.abs(scores - whole) <= covers * 2**-13 + 1e-5).all()
+
+
+def test_progress_and_slabs_of_the_figure():
+    image = noise(1, 2, 2, 24)
+    boxes = place_windows((2, 2, 24), (2, 2, 12), 0.5)
+    _, steps = run(Local(), image, boxes)
+    assert [(step.done, step.total) for step in steps] == [(1, 3), (2, 3), (3, 3)]
+    slabs = [step.finished for step in steps]
+    assert [(first, scores.shape) for first, scores in slabs] == [
+        (0, (2, 2, 2, 6)),
+        (6, (2, 2, 2, 6)),
+        (12, (2, 2, 2, 12)),
+    ]
+
+
+@pytest.mark.parametrize("batch", [2, 3, 100])
+def test_batches_change_nothing(batch):
+    image = noise(1, 9, 11, 13)
+    boxes = place_windows((9, 11, 13), (4, 5, 6), 0.5)
+    network = Failing([])
+    scores, steps = run(network, image, boxes, settings=InferenceSettings(CPU, batch=batch))
+    np.testing.assert_array_equal(scores, run(Local(), image, boxes)[0])
+    assert max(network.batches) == min(batch, len(boxes))
+    assert [step.done for step in steps] == list(range(1, len(boxes) + 1))
+
+
+def test_padding_is_the_least_value_of_the_volume_on_both_sides():
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, x):
+            seen.append(x.clone())
+            return x
+
+    image = noise(2, 5, 8, 6)
+    settings = InferenceSettings(CPU, multiple_of=4)
+    scores, _ = run(Spy(), image, place_windows((5, 8, 6), (8, 8, 3), 0.0), settings=settings)
+    np.testing.assert_allclose(scores, image, atol=2**-12)
+    assert [tuple(window.shape) for window in seen] == [(1, 2, 8, 8, 4)] * 2
+    window = seen[0][0].numpy()
+    np.testing.assert_array_equal(window[:, 1:6, :, :3], image[..., :3])
+    for channel, source in zip(window, image, strict=True):
+        for border in (channel[0], channel[6:], channel[..., 3]):
+            assert (border == source.min()).all()
+
+
+def test_large_logits_stay_exact():
+    class Large(nn.Module):
+        def forward(self, x):
+            return x * 1e6
+
+    image = noise(1, 9, 9, 9)
+    boxes = place_windows((9, 9, 9), (5, 5, 5), 0.5)
+    scores, _ = run(Large(), image, boxes)
+    assert np.abs(scores).max() == pytest.approx(2048, abs=0.01)
+    np.testing.assert_array_equal(np.sign(scores[0]), np.sign(image[0]))
+
+
+# Windows without contrast
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_windows_without_contrast_are_not_run_again(skip):
+    image = noise(1, 8, 8, 32)
+    image[..., :16] = -1
+    boxes = place_windows((8, 8, 32), (8, 8, 4), 0.0)
+    network = Failing([])
+    scores, steps = run(network, image, boxes, settings=InferenceSettings(CPU, skip_constant=skip))
+    np.testing.assert_array_equal(scores, run(Local(), image, boxes)[0])
+    assert (network.count, steps[-1].skipped) == ((5, 3) if skip else (8, 0))
+
+
+# Stopping and failing
+
+
+def test_closing_stops_before_the_next_window():
+    network = Failing([])
+    network.train()
+    boxes = place_windows((4, 4, 40), (4, 4, 4), 0.0)
+    running = iter_slabs(network, noise(1, 4, 4, 40), boxes, 2, PLAIN)
+    steps = [next(running) for _ in range(3)]
+    assert not network.training
+    running.close()
+    assert network.count == 3
+    assert network.training
+    assert [step.finished[0] for step in steps] == [0, 4, 8]
+    with pytest.raises(StopIteration):
+        next(running)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_name_the_window(value):
+    class Broken(nn.Module):
+        def forward(self, x):
+            return torch.where(x > 100, value, x)
+
+    image = noise(1, 4, 4, 8)
+    image[0, 1, 1, 6] = 101
+    boxes = place_windows((4, 4, 8), (4, 4, 4), 0.0)
+    with pytest.raises(AsmlpError, match="window 0:4,0:4,4:8 of the model grid, in fp32"):
+        run(Broken(), image, boxes)
+
+
+def test_logits_of_another_shape_are_refused():
+    boxes = place_windows((4, 4, 4), (4, 4, 4), 0.0)
+    with pytest.raises(ModelError, match=r"\(1, 1, 2, 4, 4\)"):
+        run(nn.MaxPool3d((2, 1, 1)), noise(1, 4, 4, 4), boxes)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError, "CUDA out of memory."),
+        (RuntimeError, "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate"),
+        (RuntimeError, "MPS backend out of memory"),
+    ],
+)
+@pytest.mark.parametrize("call", [1, 3, 5])
+def test_out_of_memory_halves_the_batch_and_goes_on(call, error, message):
+    image = noise(1, 4, 4, 80)
+    boxes = place_windows((4, 4, 80), (4, 4, 4), 0.0)
+    network = Failing([call], error, message)
+    scores, steps = run(network, image, boxes, settings=InferenceSettings(CPU, batch=4))
+    np.testing.assert_array_equal(scores, run(Local(), image, boxes)[0])
+    assert sum(network.batches) == 20  # no window runs twice
+    assert network.batches[: call - 1] == [4] * (call - 1)
+    assert set(network.batches[call - 1 :]) == {2}
+    assert steps[-1].settings == InferenceSettings(CPU, batch=2)
+
+
+def test_out_of_memory_goes_down_to_one_window_in_half_precision():
+    image = noise(1, 4, 4, 24)
+    boxes = place_windows((4, 4, 24), (4, 4, 4), 0.0)
+    network = Failing([2, 3])
+    scores, steps = run(network, image, boxes, settings=InferenceSettings(CPU, batch=2))
+    assert network.batches == [2, 1, 1, 1, 1]
+    assert network.autocast == [False, True, True, True, True]
+    assert [step.settings.precision for step in steps] == ["fp32"] * 2 + ["bf16"] * 4
+    np.testing.assert_allclose(scores, run(Local(), image, boxes)[0], atol=0.1)
+
+
+def test_out_of_memory_at_the_last_step_is_a_clear_error():
+    network = Failing(range(1, 10))
+    boxes = place_windows((4, 5, 6), (4, 5, 6), 0.0)
+    with pytest.raises(AsmlpError, match="a window of 4x5x6 voxels"):
+        run(network, noise(1, 4, 5, 6), boxes, settings=InferenceSettings(CPU, batch=4))
+    assert network.count == 2  # fp32, then bf16; one window alone cannot be halved
+
+
+def test_other_runtime_errors_are_not_caught():
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        run(
+            Failing([1], RuntimeError, "mat1 and mat2 shapes cannot be multiplied"),
+            noise(1, 4, 4, 4),
+            place_windows((4, 4, 4), (4, 4, 4), 0.0),
+        )
+
+
+def test_step_down_by_hand():
+    mps = torch.device("mps")
+    steps = [InferenceSettings(mps, batch=2)]
+    while (fewer := step_down(steps[-1])) is not None:
+        steps.append(fewer)
+    assert [(step.device.type, step.precision, step.batch) for step in steps][:3] == [
+        ("mps", "fp32", 2),
+        ("mps", "fp32", 1),
+        ("mps", "fp16", 1),
+    ]
+    assert (steps[-1].device, steps[-1].precision) == (CPU, "bf16")
