@@ -1,0 +1,1 @@
+"""Learning a segmentation from labelled volumes: data, augmentation, loss, and the loop."""

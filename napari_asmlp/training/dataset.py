@@ -1,0 +1,203 @@
+"""Labelled data sets on disk: which cases there are, how they are split, and how they are read.
+
+Two layouts are known, both a folder with ``dataset.json``, ``imagesTr`` and ``labelsTr``: that of
+the Medical Segmentation Decathlon, which lists its pairs and has one file a case, and nnU-Net's,
+which pairs by name and has one file a channel (``NAME_0000.nii.gz`` ...).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.transform import resize
+
+from napari_asmlp.errors import GridError, SettingsError, VolumeError
+from napari_asmlp.grid import Grid
+from napari_asmlp.io import base_name, read_volume, volumes_in
+from napari_asmlp.model import Preprocessing
+from napari_asmlp.preprocess import place, to_model_grid
+from napari_asmlp.volume import Volume
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled volume: a file per channel (or one 4D file), and its labels."""
+
+    name: str
+    images: tuple[Path, ...]
+    labels: Path
+
+    def content_hash(self) -> str:
+        """Return the SHA-256 of the image files, which a renamed or moved case keeps."""
+        digest = hashlib.sha256()
+        for image in self.images:
+            digest.update(image.read_bytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The cases of a folder and the label table they share."""
+
+    name: str
+    cases: tuple[Case, ...]
+    label_names: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A case on the model grid.
+
+    Attributes
+    ----------
+    image : (C, X, Y, Z) float32, normalised
+    classes : (X, Y, Z) uint8, 0 background, n the nth label of the table
+    """
+
+    name: str
+    image: NDArray[np.float32]
+    classes: NDArray[np.uint8]
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Find the cases of a data set; raises `SettingsError` on a missing or stray file."""
+    index = folder / "dataset.json"
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{index}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SettingsError(f"{index}: not JSON: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
+        raise SettingsError(f"{index}: it has no table of labels")
+    listed = content.get("training")
+    cases = _listed_cases(folder, listed) if isinstance(listed, list) else _named_cases(folder)
+    if not cases:
+        raise SettingsError(f"{folder}: no training cases")
+    return Dataset(
+        str(content.get("name", folder.name)), tuple(cases), _label_names(content, index)
+    )
+
+
+def split(cases: Sequence[Case], kept_out: tuple[int, int] | None) -> tuple[list[Case], list[Case]]:
+    """Cases to train on and cases kept out, by content: names and order do not matter."""
+    if kept_out is None:
+        return list(cases), []
+    part, parts = kept_out
+    if len(cases) < parts:
+        raise SettingsError(f"fold {part + 1}/{parts}: there are only {len(cases)} cases")
+    ordered = sorted(cases, key=Case.content_hash)
+    held = ordered[part::parts]
+    return [case for case in ordered if case not in held], held
+
+
+def read_case(case: Case) -> tuple[Volume, Volume]:
+    """Image and labels of a case on one grid; raises `GridError` where theirs differ."""
+    channels = [read_volume(path) for path in case.images]
+    labels = read_volume(case.labels, kind="labels")
+    for volume in channels:
+        if not volume.grid.same_as(labels.grid):
+            raise GridError(
+                f"{volume.name} ({volume.grid.describe()}) and its labels {labels.name}"
+                f" ({labels.grid.describe()}) lie on different grids"
+            )
+    if len(channels) == 1:
+        return channels[0], labels
+    stacked = np.stack([volume.array() for volume in channels], axis=-1)
+    return Volume(stacked, channels[0].grid, path=channels[0].path), labels
+
+
+def read_samples(
+    cases: Sequence[Case], label_names: dict[int, str], preprocessing: Preprocessing
+) -> Iterator[Sample]:
+    """Bring cases to the model grid, one after the other."""
+    for case in cases:
+        image, labels = read_case(case)
+        placement = place(image.grid, preprocessing)
+        classes = class_indices(labels, label_names)
+        turned = placement.orientation.apply(classes)
+        if turned.shape != placement.model_grid.shape:
+            turned = resize(turned, placement.model_grid.shape, order=0, preserve_range=True)
+        yield Sample(
+            case.name,
+            to_model_grid(image, placement, preprocessing),
+            np.ascontiguousarray(turned, dtype=np.uint8),
+        )
+
+
+def class_indices(labels: Volume, label_names: dict[int, str]) -> NDArray[np.uint8]:
+    """Label values to positions in the label table; raises `VolumeError` on an undeclared one."""
+    values = labels.array()
+    if unknown := sorted(set(np.unique(values).tolist()) - {0, *label_names}):
+        raise VolumeError(
+            f"{labels.name}: label value {unknown[0]} is not in dataset.json"
+            f" (declared: 0, {', '.join(map(str, label_names))})"
+        )
+    table = np.zeros(max(label_names) + 1, dtype=np.uint8)
+    table[list(label_names)] = np.arange(1, len(label_names) + 1)
+    classes: NDArray[np.uint8] = table[values]
+    return classes
+
+
+def median_spacing(grids: Sequence[Grid], axis_codes: str) -> tuple[float, float, float]:
+    """Return the median spacing in mm along each axis of the model grid."""
+    spacings = [grid.reoriented(grid.orientation(axis_codes)).spacing for grid in grids]
+    x, y, z = np.round(np.median(spacings, axis=0), 4).tolist()
+    return x, y, z
+
+
+def _label_names(content: dict[str, Any], index: Path) -> dict[int, str]:
+    """MSD writes {"1": "name"}, nnU-Net {"name": 1}."""
+    names: dict[int, str] = {}
+    for key, value in content["labels"].items():
+        number, name = (value, key) if isinstance(value, int) else (key, value)
+        try:
+            names[int(number)] = str(name)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"{index}: label {key!r}: {value!r} is not a number") from error
+    names.pop(0, None)
+    if not names or min(names) < 0 or len(names) > 254:
+        raise SettingsError(f"{index}: needs 1 to 254 labels above 0, has {sorted(names)[:5]}")
+    return dict(sorted(names.items()))
+
+
+def _listed_cases(folder: Path, listed: list[Any]) -> list[Case]:
+    cases = []
+    for entry in listed:
+        if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
+            raise SettingsError(
+                f"{folder / 'dataset.json'}: {entry!r} is no pair of image and label"
+            )
+        image, labels = (_inside(folder, str(entry[key])) for key in ("image", "label"))
+        cases.append(Case(base_name(image), (image,), labels))
+    return cases
+
+
+def _inside(folder: Path, relative: str) -> Path:
+    path = (folder / relative).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise SettingsError(f"{folder / 'dataset.json'}: {relative!r} lies outside the data set")
+    if not path.is_file():
+        raise SettingsError(f"{folder / 'dataset.json'} lists {relative}, which does not exist")
+    return path
+
+
+def _named_cases(folder: Path) -> list[Case]:
+    channels: dict[str, list[Path]] = {}
+    for image in volumes_in(folder / "imagesTr"):
+        match = re.fullmatch(r"(.+)_(\d{4})", base_name(image))
+        if match is None:
+            raise SettingsError(f"{image}: not named NAME_0000 as nnU-Net has it")
+        channels.setdefault(match[1], []).append(image)
+    labels = {base_name(path): path for path in volumes_in(folder / "labelsTr")}
+    if lonely := sorted(set(channels) ^ set(labels)):
+        raise SettingsError(f"{folder}: {lonely[0]} is not in both imagesTr and labelsTr")
+    return [Case(name, tuple(sorted(paths)), labels[name]) for name, paths in channels.items()]

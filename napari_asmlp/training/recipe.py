@@ -1,0 +1,108 @@
+"""What a training run is made of, in one frozen value; the recipe files are TOML of the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from napari_asmlp.errors import AsmlpError, SettingsError
+from napari_asmlp.networks.asmlp import AsmlpConfig
+
+Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
+Positive = Annotated[int, pydantic.Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a crop is changed before the network sees it; all ranges are symmetric.
+
+    Attributes
+    ----------
+    flip_axes : axes of the model grid that are mirrored half of the time; 0 is left-right in RAS
+    rotation : degrees about each axis
+    scaling : relative size; 0.2 means 1/1.2 to 1.2
+    elastic : voxels, standard deviation of a smooth random displacement
+    intensity : how often each of gamma, contrast, bias field, noise and low resolution is applied
+    """
+
+    flip_axes: tuple[Literal[0, 1, 2], ...] = (0,)
+    rotation: float = 15.0
+    scaling: float = 0.2
+    elastic: float = 1.0
+    intensity: Fraction = 0.3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a training run gives, beside its data.
+
+    Attributes
+    ----------
+    spacing, crop : mm and voxels of the model grid; None takes them from the data's medians
+    epochs : passes over the training cases, with a cosine decay of the learning rate over them
+    minutes : where given, the run and its decay follow the clock instead of `epochs`, and what it
+        gives depends on the machine's speed
+    fold : ``K/N``: part K of N equal parts, by the cases' content, is kept out of training;
+        ``all`` trains on everything
+    """
+
+    name: str = ""
+    summary: str = ""
+    licence: str = "not stated"
+    attribution: str = ""
+    training_data: str = ""
+    network: AsmlpConfig = field(default_factory=AsmlpConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    spacing: tuple[float, float, float] | None = None
+    crop: tuple[Positive, Positive, Positive] | None = None
+    epochs: Positive = 50
+    minutes: Annotated[float, pydantic.Field(gt=0)] | None = None
+    batch_size: Positive = 2
+    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 2e-3
+    weight_decay: Annotated[float, pydantic.Field(ge=0)] = 1e-2
+    warmup: Fraction = 0.03
+    validate_every: Positive = 2
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    fold: str = "1/5"
+    seed: int = 0
+
+    __pydantic_config__ = pydantic.ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        """Refuse a fold that is none."""
+        self.kept_out()
+
+    def kept_out(self) -> tuple[int, int] | None:
+        """Return ``(K - 1, N)`` of `fold`, or None where all cases are trained on."""
+        if self.fold == "all":
+            return None
+        match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", self.fold)
+        if match is None or int(match[1]) > int(match[2]) or int(match[2]) < 2:
+            raise SettingsError(f"fold {self.fold!r}: write K/N with 1 <= K <= N, such as 1/5")
+        return int(match[1]) - 1, int(match[2])
+
+
+RECIPE = pydantic.TypeAdapter(Recipe)
+
+
+def read_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe file (TOML); raises `SettingsError` naming the entry that is wrong."""
+    path = Path(path)
+    try:
+        return RECIPE.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SettingsError(f"{path}: the recipe cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path.name}: not a TOML recipe: {error}") from error
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{path.name}: {place}: {first['msg']}") from error
+    except AsmlpError as error:
+        raise SettingsError(f"{path.name}: {error}") from error
