@@ -1,0 +1,72 @@
+"""What a run was made of: inputs, model, settings and versions, as plain values for JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_asmlp import __version__
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from napari_asmlp.model import Model
+    from napari_asmlp.volume import Volume
+
+_LIBRARIES = ("numpy", "torch", "nibabel", "scikit-image", "safetensors")
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, of Python, and of the libraries a result depends on."""
+    found = {"napari-asmlp": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, read piece by piece."""
+    with path.open("rb") as stream:
+        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0).isoformat()
+
+
+def describe_run(volume: Volume, model: Model, settings: DataclassInstance) -> dict[str, Any]:
+    """Return what a segmentation followed from."""
+    values = asdict(settings)
+    if "region" in values:
+        region = getattr(settings, "region", None)
+        values["region"] = None if region is None else str(region)
+    path = volume.path
+    return {
+        "command": "segment",
+        "input": None if path is None else {"path": str(path), "hash": file_hash(path)},
+        "grid": volume.grid.describe(),
+        "model": {"name": model.card.name, "hash": model.hash},
+        "settings": values,
+        "versions": versions(),
+        "time": now(),
+    }
+
+
+def peak_memory() -> int | None:
+    """Return the largest resident size of this process so far in bytes; None where unknown."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such module
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
