@@ -1,0 +1,106 @@
+"""The command line: `napari-asmlp COMMAND`, each command in a file of its own.
+
+Exit status: 0 done, 1 an internal fault or some inputs of several failed, 2 wrong usage or input,
+130 cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from types import FrameType
+
+from napari_asmlp import __version__
+from napari_asmlp.cli.console import Console
+from napari_asmlp.errors import AsmlpError
+
+COMMANDS = {
+    "demo": "the main job on a real MRI volume that an installed package ships",
+    "segment": "label volumes; the labels lie on each volume's own grid",
+    "train": "learn a model from a folder of labelled volumes",
+    "evaluate": "compare labels with reference labels",
+    "models": "list, show, verify and import models",
+    "doctor": "say what is installed, what is missing and how to get it",
+}
+FAULT, WRONG_INPUT, CANCELLED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _run(build_parser(words).parse_args(words))
+    except KeyboardInterrupt:
+        Console().error("cancelled")
+        return CANCELLED
+
+
+def _run(options: argparse.Namespace) -> int:
+    console = Console(quiet=options.quiet)
+    _calm_libraries(debug=options.debug)
+    try:
+        if options.threads is not None:
+            importlib.import_module("torch").set_num_threads(options.threads)
+        status: int = options.run(options, console)
+    except AsmlpError as error:
+        if options.debug:
+            traceback.print_exc()
+        console.error(str(error))
+        return WRONG_INPUT
+    return status
+
+
+def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser; only the command that `words` name is imported and filled in."""
+    parser = argparse.ArgumentParser(
+        prog="napari-asmlp",
+        description="Segment 3D volumes with an axial-shifted MLP, in napari or without it.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    named = {word for word in words if not word.startswith("-")}
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary}.".capitalize())
+        if name in named:
+            module = importlib.import_module(f"napari_asmlp.cli.{name}")
+            module.add_arguments(command)
+    return parser
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def common_options(parser: argparse.ArgumentParser, run: object) -> None:
+    """Give a command the options that every command has, and its function."""
+    parser.set_defaults(run=run)
+    parser.add_argument("--version", action="version", version=f"napari-asmlp {__version__}")
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads to compute with")
+    parser.add_argument(
+        "--volume", type=int, metavar="N", help="take volume N (from 0) of a 4D file"
+    )
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Let SIGTERM end the work as Ctrl-C does, so that it can clean up."""
+    raise KeyboardInterrupt
+
+
+def _calm_libraries(*, debug: bool) -> None:
+    """Keep other people's warnings off the user's screen: ours say all that concerns him."""
+    if not debug:
+        warnings.simplefilter("ignore")
+        logging.getLogger("nibabel").setLevel(logging.CRITICAL)

@@ -1,0 +1,93 @@
+"""What the command line says on standard error: progress, notes, errors."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Generator
+from typing import Protocol, TypeVar
+
+Result = TypeVar("Result")
+_EVERY_SECONDS = 0.2
+
+
+class Advancing(Protocol):
+    """Progress of long work, as far as a line of text needs it."""
+
+    @property
+    def fraction(self) -> float:
+        """Share that is done, 0 to 1."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate, None where there is none yet."""
+
+    def describe(self) -> str:
+        """Return in a few words where the work stands."""
+
+
+class Console:
+    """Standard error: progress only where it is a terminal, nothing when quiet."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._shows_progress = not quiet and sys.stderr.isatty()
+        self._next = 0.0
+        self._line_open = False
+
+    def note(self, text: str) -> None:
+        """Say one line, unless quiet."""
+        if not self.quiet:
+            self._close_line()
+            sys.stderr.write(f"{text}\n")
+
+    def error(self, text: str) -> None:
+        """Say what went wrong in one line, always."""
+        self._close_line()
+        sys.stderr.write(f"napari-asmlp: {' '.join(text.split())}\n")
+
+    def follow(self, work: Generator[Advancing, None, Result], title: str) -> Result:
+        """Run long work to its end, showing its progress; closes it when interrupted."""
+        try:
+            while True:
+                self._show(title, next(work))
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+        finally:
+            work.close()
+            self._close_line()
+
+    def _show(self, title: str, progress: Advancing) -> None:
+        now = time.monotonic()
+        if not self._shows_progress or (now < self._next and progress.fraction < 1):
+            return
+        self._next = now + _EVERY_SECONDS
+        left = progress.seconds_left
+        remaining = "" if left is None else f", {format_seconds(left)} left"
+        text = f"{title}: {progress.fraction:4.0%}  {progress.describe()}{remaining}"
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r{text[:width].ljust(width)}")
+        sys.stderr.flush()
+        self._line_open = True
+
+    def _close_line(self) -> None:
+        if self._line_open:
+            sys.stderr.write("\n")
+            self._line_open = False
+
+
+def format_seconds(seconds: float) -> str:
+    """Return seconds as people say them.
+
+    >>> format_seconds(7.2), format_seconds(90), format_seconds(7260)
+    ('7 s', '1 min 30 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

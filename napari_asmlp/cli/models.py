@@ -1,0 +1,117 @@
+"""`napari-asmlp models`: list, show, verify, import."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from napari_asmlp import zoo
+from napari_asmlp.cli import common_options, positive
+from napari_asmlp.cli.console import Console
+from napari_asmlp.model import Card, Model, save_model
+from napari_asmlp.networks.cost import count_flops, count_parameters
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its four parts."""
+    parts = parser.add_subparsers(required=True, metavar="list|show|verify|import")
+    listing = parts.add_parser("list", help="the models that can be named")
+    common_options(listing, run_list)
+    show = parts.add_parser("show", help="card, architecture, parameters and FLOPs of a model")
+    common_options(show, run_show)
+    show.add_argument("model", metavar="NAME|FILE")
+    verify = parts.add_parser("verify", help="load a model file and run it once")
+    common_options(verify, run_verify)
+    verify.add_argument("model", metavar="FILE")
+    bring = parts.add_parser("import", help="bring a Med_ASMLP checkpoint over")
+    common_options(bring, run_import)
+    bring.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.pt")
+    bring.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
+    bring.add_argument(
+        "--shift-size",
+        type=positive,
+        default=5,
+        metavar="N",
+        help="extent of the axial shift it was trained with; not in the file (default: 5)",
+    )
+    bring.add_argument("--overwrite", action="store_true", help="replace an existing output")
+
+
+def run_list(_options: argparse.Namespace, _console: Console) -> int:
+    """One line a model."""
+    for entry in zoo.models():
+        sys.stdout.write(f"{entry.name:20} {entry.origin:8} {entry.card.summary}\n")
+    return 0
+
+
+def run_show(options: argparse.Namespace, _console: Console) -> int:
+    """Print all that the file says, and what the network costs."""
+    model = zoo.load(options.model)
+    sys.stdout.write("\n".join(describe(model)) + "\n")
+    return 0
+
+
+def run_verify(options: argparse.Namespace, console: Console) -> int:
+    """Load, check and run a model."""
+    model = zoo.load(options.model)
+    flops = count_flops(model.network, (model.card.in_channels, *model.card.window))
+    console.note(
+        f"{model.card.name}: sound; {count_parameters(model.network):,} parameters,"
+        f" ran once on a window ({flops / 1e9:.1f} GFLOP), {model.hash}"
+    )
+    return 0
+
+
+def run_import(options: argparse.Namespace, console: Console) -> int:
+    """Write a Med_ASMLP checkpoint as a model file of ours."""
+    model = zoo.import_checkpoint(options.checkpoint, options.shift_size)
+    # Random or tiny weights lose digits in float16, and such a file is kept to be compared.
+    path = save_model(model, options.output, overwrite=options.overwrite, half=False)
+    config = model.card.network
+    console.note(
+        f"{path}: patch {config.patch_size}, widths {config.widths}, shift {config.shift_size},"
+        f" {config.in_channels} channels, {config.out_channels} classes"
+    )
+    return 0
+
+
+def describe(model: Model) -> Iterator[str]:
+    """Lines of text about a model."""
+    card = model.card
+    yield f"name          {card.name}"
+    yield f"file          {model.path}"
+    yield f"hash          {model.hash}"
+    yield f"summary       {card.summary}"
+    labels = (f"{entry.value} {entry.name} ({entry.colour})" for entry in card.labels)
+    yield f"labels        {', '.join(labels)}"
+    yield f"architecture  {card.architecture}, {card.activation}"
+    for name, value in asdict(card.network).items():
+        yield f"  {name:16} {value}"
+    flops = count_flops(model.network, (card.in_channels, *card.window))
+    yield f"parameters    {count_parameters(model.network):,}"
+    yield f"FLOPs         {flops / 1e9:.2f} GFLOP for a window of {_times(card.window)} voxels"
+    yield from _provenance(card)
+
+
+def _provenance(card: Card) -> Iterator[str]:
+    recipe = card.preprocessing
+    spacing = "that of the file" if recipe.spacing is None else f"{_times(recipe.spacing)} mm"
+    yield f"spacing       {spacing}; axes {recipe.axis_codes or 'of the file'}"
+    yield f"intensities   clip to percentiles {recipe.clip}, {recipe.normalisation}"
+    if card.field_of_view_mm is not None:
+        yield f"trained on    fields of view up to {_times(card.field_of_view_mm)} mm"
+    yield f"data          {card.training_data or 'not stated'}"
+    yield f"licence       {card.licence}"
+    if card.attribution:
+        yield f"attribution   {card.attribution}"
+    for name, value in card.scores.items():
+        if not isinstance(value, dict) or len(str(value)) < 200:
+            yield f"score         {name}: {value}"
+    yield f"created       {card.created or 'not stated'}"
+
+
+def _times(values: tuple[float, ...]) -> str:
+    return "x".join(f"{value:g}" for value in values)

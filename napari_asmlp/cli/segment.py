@@ -1,0 +1,185 @@
+"""`napari-asmlp segment`: labels for one volume, several, or a folder of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_asmlp import zoo
+from napari_asmlp.cli import common_options
+from napari_asmlp.cli.console import Console
+from napari_asmlp.devices import DEVICES, PRECISIONS
+from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
+from napari_asmlp.grid import Region
+from napari_asmlp.io import (
+    base_name,
+    check_output,
+    read_volume,
+    volumes_in,
+    write_labels,
+    write_volume,
+)
+from napari_asmlp.io.files import check_folder, refuse_existing, replacing
+from napari_asmlp.model import Model
+from napari_asmlp.pipeline import Segmentation, SegmentSettings, iter_segment
+
+_FORMATS = ("nii.gz", "nii", "mgz", "mgh")
+_DEFAULTS = SegmentSettings()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One volume and where its labels go."""
+
+    source: Path
+    output: Path
+
+    @property
+    def record(self) -> Path:
+        """The record of the run, beside the labels."""
+        return self.output.with_name(self.output.name + ".json")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    common_options(parser, run)
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="volumes or folders")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="labels of one volume: a file; of several: a folder",
+    )
+    parser.add_argument("--model", metavar="NAME|FILE", help="by default the only bundled one")
+    parser.add_argument("--device", choices=DEVICES, default=_DEFAULTS.device)
+    parser.add_argument("--precision", choices=PRECISIONS, default=_DEFAULTS.precision)
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        default=_DEFAULTS.overlap,
+        metavar="F",
+        help="share of a window that its neighbour covers too (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--region", metavar="i0:i1,j0:j1,k0:k1", help="voxels to segment; 0 outside"
+    )
+    parser.add_argument(
+        "--probabilities", type=Path, metavar="FILE", help="write class probabilities (4D)"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE.json", help="write what was done")
+    parser.add_argument(
+        "--format", choices=_FORMATS, default=_FORMATS[0], help="of the labels in a folder"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Segment every input; one that fails among several does not stop the others."""
+    tasks = plan(options)
+    model = zoo.load(options.model or zoo.default_name())
+    if len(tasks) == 1:
+        segment_one(tasks[0], model, options, console)
+        return 0
+    failures: dict[str, str] = {}
+    for task in tasks:
+        try:
+            segment_one(task, model, options, console)
+        except AsmlpError as error:
+            failures[task.source.name] = " ".join(str(error).split())
+    console.note(f"{len(tasks) - len(failures)} of {len(tasks)} volumes segmented")
+    for name, reason in failures.items():
+        console.error(f"{name}: failed: {reason}")
+    return 1 if failures else 0
+
+
+def segment_one(task: Task, model: Model, options: argparse.Namespace, console: Console) -> None:
+    """Segment one volume and write its labels and the record of the run."""
+    volume = read_volume(task.source, volume=options.volume)
+    region = Region.parse(options.region, volume.grid.shape) if options.region else None
+    settings = SegmentSettings(
+        device=options.device,
+        precision=options.precision,
+        overlap=options.overlap,
+        region=region,
+        probabilities=options.probabilities is not None,
+    )
+    result = console.follow(iter_segment(volume, model, settings), task.source.name)
+    write_labels(result.labels, task.output, overwrite=options.overwrite)
+    report = result.report | {"volume": options.volume, "output": str(task.output)}
+    _write_extras(result, report, task, options)
+    found = ", ".join(f"{name} {mm3:g} mm³" for name, mm3 in report["volumes_mm3"].items())
+    console.note(f"{task.output}: {found or 'no label found'}")
+
+
+def plan(options: argparse.Namespace) -> list[Task]:
+    """Pair inputs with outputs and refuse what cannot be written, before anything runs."""
+    single = len(options.inputs) == 1 and not options.inputs[0].is_dir()
+    if single:
+        tasks = [Task(options.inputs[0], options.output)]
+        if not tasks[0].source.exists():
+            read_volume(tasks[0].source)
+    else:
+        tasks = _folder_tasks(options)
+    for task in tasks:
+        if single:
+            check_output(task.output, overwrite=options.overwrite, inputs=[task.source])
+        elif not options.overwrite:
+            refuse_existing(task.output)
+        if not options.overwrite:
+            refuse_existing(task.record)
+    _check_extras(options, tasks, single=single)
+    return tasks
+
+
+def _folder_tasks(options: argparse.Namespace) -> list[Task]:
+    sources = [
+        file for path in options.inputs for file in (volumes_in(path) if path.is_dir() else [path])
+    ]
+    outputs: dict[str, Path] = {}
+    for source in sources:
+        name = f"{base_name(source)}.{options.format}"
+        if name in outputs:
+            raise SettingsError(f"{outputs[name]} and {source}: both would be written to {name}")
+        outputs[name] = source
+    folder = options.output
+    if not folder.exists():
+        check_folder(folder.parent)
+        folder.mkdir()
+    check_folder(folder)
+    tasks = [Task(source, folder / name) for name, source in outputs.items()]
+    for task in tasks:
+        check_output(task.output, overwrite=True, inputs=sources)
+    return tasks
+
+
+def _check_extras(options: argparse.Namespace, tasks: list[Task], *, single: bool) -> None:
+    """Probabilities and the report are of one volume."""
+    for path in (options.probabilities, options.report):
+        if path is None:
+            continue
+        if not single:
+            raise SettingsError(f"{path}: --probabilities and --report go with one volume")
+        check_folder(path.parent)
+        if not options.overwrite:
+            refuse_existing(path)
+    if options.probabilities is not None:
+        inputs = [task.source for task in tasks]
+        check_output(options.probabilities, overwrite=options.overwrite, inputs=inputs)
+        if options.probabilities == options.output:
+            raise OutputError(f"{options.output}: labels and probabilities need different files")
+
+
+def _write_extras(
+    result: Segmentation, report: dict[str, Any], task: Task, options: argparse.Namespace
+) -> None:
+    if result.probabilities is not None:
+        write_volume(result.probabilities, options.probabilities, overwrite=options.overwrite)
+    text = json.dumps(report, indent=1) + "\n"
+    for path in filter(None, (task.record, options.report)):
+        with replacing(path, overwrite=options.overwrite) as temporary:
+            temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,93 @@
+"""`napari-asmlp train`: learn a model from a folder of labelled volumes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pydantic
+
+from napari_asmlp.cli import common_options, positive
+from napari_asmlp.cli.console import Console
+from napari_asmlp.devices import DEVICES
+from napari_asmlp.errors import SettingsError
+from napari_asmlp.io.files import check_folder, replacing
+from napari_asmlp.pipeline import TrainJob, iter_train
+from napari_asmlp.training.recipe import RECIPE, Recipe, read_recipe
+
+_DEFAULTS = Recipe()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    common_options(parser, run)
+    parser.add_argument(
+        "dataset", type=Path, help="folder with dataset.json, imagesTr and labelsTr"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL.safetensors")
+    parser.add_argument("--recipe", type=Path, metavar="FILE.toml", help="all settings of a run")
+    parser.add_argument("--init", metavar="NAME|FILE", help="model whose weights to start from")
+    parser.add_argument("--network", choices=("asmlp",), default="asmlp")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="learn for this long, whatever the epochs"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=positive,
+        metavar="N",
+        help=f"passes over the cases (default: the recipe's, else {_DEFAULTS.epochs})",
+    )
+    parser.add_argument(
+        "--fold",
+        metavar="K/N",
+        help=f"part kept out of training, or 'all' to keep none (default: {_DEFAULTS.fold})",
+    )
+    parser.add_argument("--seed", type=int, metavar="S")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--resume", action="store_true", help="go on after a kill or a cancel")
+    parser.add_argument("--report", type=Path, metavar="FILE.json", help="scores of every epoch")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing model")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Train, then say how well the model does on the cases kept out."""
+    job = TrainJob(
+        options.dataset,
+        options.output,
+        recipe_of(options),
+        options.device,
+        options.init,
+        options.resume,
+        options.overwrite,
+    )
+    if options.report:
+        check_folder(options.report.parent)
+    try:
+        trained = console.follow(iter_train(job), job.output.name)
+    except KeyboardInterrupt:
+        if job.checkpoint.exists():
+            console.note(f"stopped; go on with --resume (state: {job.checkpoint})")
+        raise
+    if options.report:
+        with replacing(options.report, overwrite=True) as temporary:
+            temporary.write_text(json.dumps(trained.report, indent=1) + "\n", encoding="utf-8")
+    mean = trained.model.card.scores.get("mean", {}).get("all", {}).get("dice")
+    kept_out = len(trained.report["kept_out"])
+    note = "" if mean is None else f": mean Dice {mean:.4f} on {kept_out} cases kept out"
+    console.note(f"{job.output}{note}")
+    return 0
+
+
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """Return the recipe file with what the flags say instead."""
+    recipe = read_recipe(options.recipe) if options.recipe else _DEFAULTS
+    names = ("minutes", "epochs", "fold", "seed")
+    flags = {name: value for name in names if (value := getattr(options, name)) is not None}
+    try:
+        return RECIPE.validate_python(RECIPE.dump_python(replace(recipe, **flags)))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"--{place} {first['input']!r}: {first['msg']}") from error
