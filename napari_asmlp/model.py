@@ -87,7 +87,7 @@ class Card:
         under ``softmax`` (output 0 is background), to output n under ``sigmoid``
     window : voxels of an inference window on the model grid
     field_of_view_mm : extent of the volumes it was trained on; None means any
-    scores : what was measured, on which cases
+    scores : of the cases kept out of training, in the form of `napari_asmlp.evaluate.evaluate`
     """
 
     name: str
@@ -140,6 +140,14 @@ class Card:
         return self.network.multiple_of
 
     @property
+    def mean_dice(self) -> float | None:
+        """Mean Dice over labels and cases kept out of training, where it was measured."""
+        found: Any = self.scores
+        for key in ("mean", "all", "dice"):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return float(found) if isinstance(found, int | float) else None
+
+    @property
     def label_names(self) -> dict[int, str]:
         """Class name of each label value."""
         return {entry.value: entry.name for entry in self.labels}
@@ -154,8 +162,7 @@ class Model:
 
     Attributes
     ----------
-    network : (B, C, X, Y, Z) float32 -> logits (B, K, X, Y, Z); X, Y, Z multiples of
-        `Card.multiple_of`
+    network : (B, C, X, Y, Z) float32 -> logits (B, K, X, Y, Z)
     """
 
     card: Card

@@ -163,6 +163,20 @@ def test_weights_that_float16_cannot_hold_are_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("scores", "dice"),
+    [
+        ({}, None),
+        ({"mean": {"1": {"dice": 0.5}}}, None),
+        ({"mean": {"all": {"dice": None}}}, None),
+        ({"mean": {"all": {"dice": 0.875}}, "cases": {}}, 0.875),
+        ({"mean": 3}, None),
+    ],
+)
+def test_the_dice_of_a_card(scores, dice):
+    assert small_model(scores=scores).card.mean_dice == dice
+
+
 def test_sigmoid_models_have_a_label_for_each_output():
     labels = tuple(LabelEntry(n, f"class {n}", "#123456") for n in (1, 2, 3))
     card = small_model(activation="sigmoid", labels=labels).card

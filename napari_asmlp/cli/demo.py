@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-from dataclasses import replace
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -17,9 +16,9 @@ from napari_asmlp.demo import demo_volume
 from napari_asmlp.io import write_labels, write_volume
 from napari_asmlp.io.files import check_folder, refuse_existing, replacing
 from napari_asmlp.measure import measure_labels
+from napari_asmlp.model import LabelEntry
 from napari_asmlp.picture import overview
 from napari_asmlp.pipeline import Segmentation, SegmentSettings, iter_segment
-from napari_asmlp.volume import Volume
 
 _MODEL = "hippocampus"
 _FOLDER = "napari-asmlp-demo"
@@ -52,7 +51,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.note(f"{name}: {mm3:.0f} mm³")
     console.note(f"written to {folder}: {', '.join(_NAMES)}")
     if not options.no_window:
-        _open(replace(volume, path=image), result.labels, console)
+        _open(image, labels, model.card.labels, console)
     return 0
 
 
@@ -85,7 +84,7 @@ def _write_measurements(result: Segmentation, path: Path, *, overwrite: bool) ->
         writer.writerows((row.label, row.name, row.voxels, f"{row.volume_mm3:.3f}") for row in rows)
 
 
-def _open(volume: Volume, labels: Volume, console: Console) -> None:
+def _open(image: Path, labels: Path, table: tuple[LabelEntry, ...], console: Console) -> None:
     if not has_display():
         console.note("no display here: napari is not opened")
     elif find_spec("napari") is None:
@@ -93,4 +92,4 @@ def _open(volume: Volume, labels: Volume, console: Console) -> None:
     else:
         from napari_asmlp.viewer.show import show  # napari takes seconds to import
 
-        show(volume, labels)
+        show(image, labels, table)

@@ -107,10 +107,17 @@ def _provenance(card: Card) -> Iterator[str]:
     yield f"licence       {card.licence}"
     if card.attribution:
         yield f"attribution   {card.attribution}"
-    for name, value in card.scores.items():
-        if not isinstance(value, dict) or len(str(value)) < 200:
-            yield f"score         {name}: {value}"
+    yield from _scores(card)
     yield f"created       {card.created or 'not stated'}"
+
+
+def _scores(card: Card) -> Iterator[str]:
+    cases = card.scores.get("cases", {})
+    if cases:
+        yield f"scores        on {len(cases)} cases kept out of training"
+    for label, values in card.scores.get("mean", {}).items():
+        name = card.label_names.get(int(label), label) if label.isdigit() else "mean"
+        yield f"  {name:16} Dice {values['dice']:.3f}, HD95 {values['hd95_mm']:.2f} mm"
 
 
 def _times(values: tuple[float, ...]) -> str:

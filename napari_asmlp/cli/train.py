@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.report:
         with replacing(options.report, overwrite=True) as temporary:
             temporary.write_text(json.dumps(trained.report, indent=1) + "\n", encoding="utf-8")
-    mean = trained.model.card.scores.get("mean", {}).get("all", {}).get("dice")
+    mean = trained.model.card.mean_dice
     kept_out = len(trained.report["kept_out"])
     note = "" if mean is None else f": mean Dice {mean:.4f} on {kept_out} cases kept out"
     console.note(f"{job.output}{note}")

@@ -1,0 +1,180 @@
+"""The commands of napari's menus: new labels, open labels, export labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import napari
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtWidgets import QFileDialog
+
+from napari_asmlp.errors import AsmlpError, GridError, SettingsError
+from napari_asmlp.io import base_name, read_volume
+from napari_asmlp.io.formats import FORMATS, format_of
+from napari_asmlp.viewer.camera import show_radiological
+from napari_asmlp.viewer.files import DEFAULT_SUFFIX, save_labels
+from napari_asmlp.viewer.layers import (
+    METADATA_KEY,
+    add_labels,
+    is_labels,
+    labels_layer_data,
+    labels_on,
+    volume_of,
+)
+from napari_asmlp.volume import Volume
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+_FILTER = f"Volumes ({' '.join('*' + f.suffix for f in FORMATS)});;All files (*)"
+_SAVE_FILTER = "Compressed NIfTI (*.nii.gz);;NIfTI (*.nii);;FreeSurfer (*.mgz)"
+
+
+def new_labels_command() -> None:
+    """Menu: empty labels on the grid of the selected image."""
+    with errors_shown():
+        new_labels(_viewer())
+
+
+def open_labels_command() -> None:
+    """Menu: a file of labels, chosen in a dialog."""
+    with errors_shown():
+        viewer = _viewer()
+        path, _ = QFileDialog.getOpenFileName(None, "Open labels", _folder(viewer), _FILTER)
+        if path:
+            open_labels(viewer, Path(path))
+
+
+def export_labels_command() -> None:
+    """Menu: the selected labels as a file, its name chosen in a dialog."""
+    with errors_shown():
+        layer = selected_labels(_viewer())
+        chosen, _ = QFileDialog.getSaveFileName(
+            None, "Export labels", str(suggested_path(layer)), _SAVE_FILTER
+        )
+        if chosen:
+            named = Path(chosen) if format_of(chosen) else Path(chosen + DEFAULT_SUFFIX)
+            written = save_labels(layer, named, overwrite=str(named) == chosen)
+            show_info(f"Labels written to {written}")
+
+
+def new_labels(viewer: ViewerModel) -> Labels:
+    """Add an empty, selected Labels layer on the grid of the selected image, ready to paint.
+
+    Raises
+    ------
+    SettingsError
+        If no image is selected and there is none or more than one, or it is no volume.
+    """
+    image = selected_image(viewer)
+    layer = labels_on(image, np.zeros(volume_of(image).grid.shape, np.uint8))
+    add_labels(viewer, layer)
+    return layer
+
+
+def open_labels(viewer: ViewerModel, path: Path) -> Labels:
+    """Add a file of labels; if volumes are open, it must lie on the grid of one of them.
+
+    Raises
+    ------
+    AsmlpError
+        If the file is no volume of labels, or lies on another grid.
+    """
+    volume = read_volume(path, kind="labels")
+    _check_has_image(viewer, volume)
+    show_radiological(viewer)
+    data, attributes, _ = labels_layer_data(volume)
+    layer = Labels(data, **attributes)
+    add_labels(viewer, layer)
+    return layer
+
+
+def suggested_path(layer: Labels) -> Path:
+    """Return the name that labels are exported to unless the user says otherwise.
+
+    It is ``<image>_labels.nii.gz`` beside the image, or the file that the labels came from.
+    """
+    source = layer.metadata.get(METADATA_KEY)
+    if not isinstance(source, Volume) or source.path is None:
+        return Path.home() / f"{layer.name}{DEFAULT_SUFFIX}".replace("/", "_")
+    if source.kind == "labels":
+        return source.path
+    return source.path.with_name(f"{base_name(source.path)}_labels{DEFAULT_SUFFIX}")
+
+
+def selected_image(viewer: ViewerModel) -> Image:
+    """Return the image that is meant: the selected one, or the only one.
+
+    Raises
+    ------
+    SettingsError
+        If that is not clear.
+    """
+    active = viewer.layers.selection.active
+    images = [layer for layer in viewer.layers if isinstance(layer, Image)]
+    if isinstance(active, Image):
+        return active
+    if len(images) != 1:
+        wrong = "there are several images" if images else "there is no image"
+        raise SettingsError(f"{wrong}: select the image layer to draw on")
+    return images[0]
+
+
+def selected_labels(viewer: ViewerModel) -> Labels:
+    """Return the labels that are meant: the selected layer, or the only one.
+
+    Raises
+    ------
+    SettingsError
+        If that is not clear.
+    """
+    active = viewer.layers.selection.active
+    labels = [layer for layer in viewer.layers if is_labels(layer)]
+    if is_labels(active):
+        return active
+    if len(labels) != 1:
+        raise SettingsError("select the labels layer to export")
+    return labels[0]
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Turn an AsmlpError into a notification of one line."""
+    try:
+        yield
+    except AsmlpError as error:
+        show_error(str(error))
+
+
+def _check_has_image(viewer: ViewerModel, labels: Volume) -> None:
+    """Raise a GridError if volumes are open, and the labels lie on the grid of none of them."""
+    sources = {
+        layer.name: layer.metadata[METADATA_KEY].grid
+        for layer in viewer.layers
+        if isinstance(layer, Image) and METADATA_KEY in layer.metadata
+    }
+    if sources and not any(labels.grid.same_as(grid) for grid in sources.values()):
+        name, grid = next(iter(sources.items()))
+        raise GridError(
+            f"labels {labels.name} ({labels.grid.describe()}) do not lie on the grid of image"
+            f" {name!r} ({grid.describe()}): open the image they were drawn on"
+        )
+
+
+def _folder(viewer: ViewerModel) -> str:
+    """Return the folder of an open volume, where labels are likely to lie too."""
+    sources = (layer.metadata.get(METADATA_KEY) for layer in reversed(viewer.layers))
+    paths = (source.path for source in sources if isinstance(source, Volume))
+    return str(next((path.parent for path in paths if path), Path.home()))
+
+
+def _viewer() -> ViewerModel:
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise SettingsError("open a napari window first")
+    return viewer

@@ -1,0 +1,132 @@
+"""What napari calls to open and save files: reader, writer, sample data.
+
+A file opens as an image, whatever its voxels look like, since a guess would surprise sooner or
+later; **Open labels** opens labels, and so does napari's own *Convert to Labels* afterwards.
+Labels are written on the grid of the file they were made on, with its header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import napari
+from napari.layers import Labels
+from napari.utils.notifications import show_warning
+
+from napari_asmlp.io import check_output, read_volume, write_labels
+from napari_asmlp.io.formats import format_of
+from napari_asmlp.viewer.camera import show_radiological
+from napari_asmlp.viewer.layers import (
+    METADATA_KEY,
+    MOST_CHANNELS,
+    LayerData,
+    image_layer_data,
+    source_view,
+    volume_of,
+)
+from napari_asmlp.volume import Volume
+
+DEFAULT_SUFFIX = ".nii.gz"
+SAMPLE_NAME = "MNI152 T1"
+
+Paths = str | Sequence[str]
+
+
+def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+    """Return the reader of these files, or None where one of them has another format."""
+    return read if all(format_of(file) for file in _listed(path)) else None
+
+
+def read(path: Paths) -> list[LayerData]:
+    """Read each file as an image.
+
+    Raises
+    ------
+    VolumeError
+        Naming the file and what is wrong with it; napari shows it.
+    """
+    volumes = [read_volume(file) for file in _listed(path)]
+    layers = [layer for volume in volumes for layer in _show(volume)]
+    show_radiological()
+    return layers
+
+
+def write(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write a Labels layer on its source grid; napari's save dialog calls this.
+
+    A name without suffix gets `DEFAULT_SUFFIX`. An existing file is replaced, since the dialog has
+    asked, but never an image that the labels belong to.
+
+    Parameters
+    ----------
+    data
+        (S, A, R), as in the layer.
+    attributes
+        Of the layer, with its metadata.
+
+    Raises
+    ------
+    AsmlpError
+        If the labels are no volume, or cannot be written there; nothing is left behind.
+    """
+    known = {"name", "metadata", "scale", "translate", "rotate", "shear", "affine", "units"}
+    layer = Labels(data, **{key: attributes[key] for key in known & attributes.keys()})
+    named = path if format_of(path) else path + DEFAULT_SUFFIX
+    return [str(save_labels(layer, Path(named), overwrite=named == path))]
+
+
+def save_labels(layer: Labels, path: Path, *, overwrite: bool = False) -> Path:
+    """Write a layer's labels, as they are now, on the grid and with the header of their source.
+
+    Raises
+    ------
+    AsmlpError
+        If the layer is no volume, a value is no label, or the file cannot be written or must not
+        be: an image that is open is never replaced.
+    """
+    check_output(path, overwrite=overwrite, inputs=_open_images(layer))
+    labels = volume_of(layer).with_labels(source_view(layer))
+    # without its path, so that labels may go back into the file they came from
+    return write_labels(replace(labels, path=None), path, overwrite=overwrite)
+
+
+def sample() -> list[LayerData]:
+    """Return the volume that `napari-asmlp demo` segments.
+
+    Raises
+    ------
+    AsmlpError
+        If the package that ships it is not installed.
+    """
+    from napari_asmlp.demo import demo_volume  # loads nilearn, which opening files needs not
+
+    layers = image_layer_data(demo_volume())
+    for _, attributes, _ in layers:
+        attributes["name"] = SAMPLE_NAME
+    show_radiological()
+    return layers
+
+
+def _show(volume: Volume) -> list[LayerData]:
+    if volume.channels > MOST_CHANNELS:
+        show_warning(f"{volume.name} holds {volume.channels} volumes; the first is shown")
+    return image_layer_data(volume)
+
+
+def _open_images(layer: Labels) -> list[Path]:
+    """Return the image files that labels must not replace: their own, and all that are open."""
+    viewer = napari.current_viewer()
+    layers = [layer, *(viewer.layers if viewer else ())]
+    volumes = [other.metadata.get(METADATA_KEY) for other in layers]
+    return [
+        volume.path
+        for volume in volumes
+        if isinstance(volume, Volume) and volume.kind == "image" and volume.path
+    ]
+
+
+def _listed(path: Paths) -> list[str]:
+    return [path] if isinstance(path, str) else list(path)

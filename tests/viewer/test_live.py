@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_asmlp.grid import Grid, Region
+from napari_asmlp.preprocess import Slab
+from napari_asmlp.viewer.layers import image_layer_data, labels_on, source_view
+from napari_asmlp.viewer.live import LiveLabels
+from napari_asmlp.volume import Volume
+
+from .conftest import AFFINE, ENTRIES, SHAPE
+
+LOWER = Region((0, 0, 0), (6, 7, 3))
+UPPER = Region((0, 0, 3), (6, 7, 8))
+
+
+@pytest.fixture
+def viewer():
+    model = ViewerModel()
+    volume = Volume(np.zeros(SHAPE), Grid(SHAPE, AFFINE))
+    ((data, attributes, _),) = image_layer_data(volume)
+    model.add_image(data, **attributes)
+    return model
+
+
+def empty(viewer, name="live"):
+    image = viewer.layers[0]
+    assert isinstance(image, Image)
+    return labels_on(image, np.zeros(SHAPE, np.uint8), (), name)
+
+
+@pytest.fixture
+def target(viewer):
+    """Labels painted by hand: 9 everywhere."""
+    layer = empty(viewer, "mine")
+    source_view(layer)[:] = 9
+    viewer.add_layer(layer)
+    return layer
+
+
+def slab(region, value):
+    return Slab(region, np.full(region.shape, value, np.uint8))
+
+
+def test_a_new_layer_appears_with_the_first_planes_and_fills(viewer):
+    live = LiveLabels(viewer, empty(viewer))
+    assert "live" not in viewer.layers
+    live.write(slab(LOWER, 1))
+    assert "live" in viewer.layers
+    live.write(slab(UPPER, 2))
+    layer = live.finish()
+    assert layer is viewer.layers["live"]
+    view = source_view(layer)
+    assert (view[LOWER.slices] == 1).all()
+    assert (view[UPPER.slices] == 2).all()
+
+
+def test_without_a_slab_nothing_is_added(viewer):
+    assert LiveLabels(viewer, empty(viewer)).finish() is None
+    assert len(viewer.layers) == 1
+
+
+def test_a_preview_is_committed_as_one_change_that_undo_takes_back(viewer, target):
+    live = LiveLabels(viewer, empty(viewer, "preview"), target)
+    live.write(slab(LOWER, 1))
+    live.write(slab(UPPER, 2))
+    assert (target.data == 9).all()
+    assert not target.visible
+    assert live.finish() is target
+    assert "preview" not in viewer.layers
+    assert target.visible
+    assert set(np.unique(target.data)) == {1, 2}
+    target.undo()
+    assert (target.data == 9).all()
+    target.redo()
+    assert (source_view(target)[UPPER.slices] == 2).all()
+
+
+def test_only_what_is_finished_is_committed(viewer, target):
+    live = LiveLabels(viewer, empty(viewer, "preview"), target)
+    live.write(slab(LOWER, 1))
+    source_view(target)[0, 0, 7] = 4  # painted meanwhile, where nothing is finished
+    live.finish()
+    view = source_view(target)
+    assert (view[LOWER.slices] == 1).all()
+    assert view[0, 0, 7] == 4
+    assert np.count_nonzero(view[UPPER.slices] == 9) == 6 * 7 * 5 - 1
+
+
+def test_background_is_a_result_too(viewer, target):
+    live = LiveLabels(viewer, empty(viewer, "preview"), target)
+    live.write(slab(LOWER, 0))
+    live.finish()
+    assert not source_view(target)[LOWER.slices].any()
+
+
+def test_equal_labels_leave_nothing_to_undo(viewer, target):
+    live = LiveLabels(viewer, empty(viewer, "preview"), target)
+    live.write(slab(LOWER, 9))
+    live.finish()
+    target.undo()
+    assert (target.data == 9).all()
+
+
+@pytest.mark.parametrize("deleted", ["mine", "preview"])
+def test_a_deleted_layer_is_noticed_and_the_rest_left_alone(viewer, target, deleted):
+    live = LiveLabels(viewer, empty(viewer, "preview"), target)
+    live.write(slab(LOWER, 1))
+    viewer.layers.remove(viewer.layers[deleted])
+    assert live.is_gone
+    live.redraw()
+    kept = live.finish()
+    if deleted == "mine":
+        assert kept is viewer.layers["preview"]
+    else:
+        assert kept is None
+        assert (target.data == 9).all()
+        assert target.visible
+
+
+def test_in_3d_before_the_mouse_has_moved(viewer, target):
+    target.features = {"index": [9], "name": ["mine"]}
+    viewer.dims.ndisplay = 3
+    live = LiveLabels(
+        viewer, labels_on(viewer.layers[0], np.zeros(SHAPE, np.uint8), ENTRIES), target
+    )
+    live.write(slab(LOWER, 1))
+    assert live.finish() is target
+
+
+def test_a_closed_viewer_is_noticed(viewer):
+    live = LiveLabels(viewer, empty(viewer))
+    live.write(slab(LOWER, 1))
+    viewer.layers.clear()
+    assert live.is_gone
+    assert live.finish() is None

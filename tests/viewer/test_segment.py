@@ -1,0 +1,215 @@
+"""The Segment panel in a real window, with a pipeline that waits where a test wants to act."""
+
+from __future__ import annotations
+
+import napari
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QApplication
+
+from napari_asmlp.errors import SettingsError
+from napari_asmlp.viewer import commands
+from napari_asmlp.viewer.layers import source_view, volume_of
+
+from .conftest import AFFINE, SHAPE
+
+PLANES = np.array([1, 2, 1, 2, 1, 2, 1, 2])  # what the pipeline labels along k
+
+
+def finish(panel, qtbot):
+    qtbot.waitUntil(lambda: panel._run is None, timeout=30_000)
+
+
+def start_and_hold(panel, pipeline, qtbot, hold_at=3):
+    """Run until the first planes are on screen and the pipeline waits."""
+    pipeline.hold_at = hold_at
+    panel.run()
+    qtbot.waitUntil(lambda: panel.bar.value() == hold_at, timeout=30_000)
+
+
+def planes_of(layer):
+    view = source_view(layer)
+    assert (view == view[:1, :1]).all()
+    return view[0, 0].tolist()
+
+
+def test_the_panel_offers_what_there_is(window, panel):
+    wish = panel.wish()
+    assert wish.image.name == "scan"
+    assert wish.model.name == "tiny.safetensors"
+    assert wish.target is None
+    assert "For tests." in panel.model.summary.text()
+    window.add_labels(np.zeros((2, 2, 2), int), name="elsewhere")
+    commands.new_labels(window)
+    assert [str(choice) for choice in panel.target.choices] == ["new layer", "scan labels"]
+
+
+def test_a_run_into_a_new_layer(window, panel, pipeline, qtbot, notes):
+    panel.run()
+    finish(panel, qtbot)
+    layer = window.layers["scan tiny"]
+    assert planes_of(layer) == PLANES.tolist()
+    np.testing.assert_allclose(volume_of(layer).grid.affine, AFFINE)
+    assert layer.get_color(1) == pytest.approx((0.902, 0.624, 0, 1), abs=0.01)
+    assert list(layer.features["name"]) == ["background", "anterior", "posterior"]
+    assert "anterior 6 mm³" in panel.sizes.text()
+    assert any("anterior 6 mm³ (0.01 ml)" in note for note in notes)
+    assert panel.run_button.isEnabled()
+
+
+def test_planes_appear_while_it_runs_and_stay_after_cancel(window, panel, pipeline, qtbot):
+    start_and_hold(panel, pipeline, qtbot)
+    layer = window.layers["scan tiny"]
+    assert planes_of(layer) == [1, 2, 1, 0, 0, 0, 0, 0]
+    assert panel.status.text() == "3 of 8 windows · 10.0 a second · 1 s left"
+    assert not panel.run_button.isEnabled()
+    panel.cancel()
+    pipeline.go.set()
+    finish(panel, qtbot)
+    assert pipeline.closed.is_set()
+    assert planes_of(layer)[:3] == [1, 2, 1]
+    assert not any(planes_of(layer)[4:])
+    assert "scan tiny" in panel.status.text()
+
+
+def test_a_region(window, panel, pipeline, qtbot):
+    panel.region._text.setText("0:2,:,1:3")
+    panel.run()
+    finish(panel, qtbot)
+    view = source_view(window.layers["scan tiny"])
+    assert (view[:2, :, 1:3] == [2, 1]).all()
+    assert np.count_nonzero(view) == 2 * 7 * 2
+
+
+def test_into_existing_labels_as_one_change(window, panel, pipeline, qtbot):
+    target = commands.new_labels(window)
+    source_view(target)[:] = 5
+    panel.target.value = panel.target.choices[1]
+    start_and_hold(panel, pipeline, qtbot)
+    assert planes_of(window.layers["scan labels (preview)"])[:4] == [1, 2, 1, 5]
+    assert planes_of(target) == [5] * 8
+    pipeline.go.set()
+    finish(panel, qtbot)
+    assert [layer.name for layer in window.layers] == ["scan", "scan labels"]
+    assert planes_of(target) == PLANES.tolist()
+    target.undo()
+    assert planes_of(target) == [5] * 8
+    target.redo()
+    assert planes_of(target) == PLANES.tolist()
+
+
+@pytest.mark.parametrize("deleted", ["scan tiny", "scan"])
+def test_deleting_a_layer_during_a_run_is_harmless(window, panel, pipeline, qtbot, notes, deleted):
+    start_and_hold(panel, pipeline, qtbot)
+    del window.layers[deleted]
+    pipeline.go.set()
+    finish(panel, qtbot)
+    assert pipeline.closed.is_set()
+    assert not [note for note in notes if "rror" in note]
+    assert deleted not in window.layers
+
+
+def test_deleting_the_target_during_a_run_keeps_the_preview(window, panel, pipeline, qtbot):
+    commands.new_labels(window)
+    panel.target.value = panel.target.choices[1]
+    start_and_hold(panel, pipeline, qtbot)
+    del window.layers["scan labels"]
+    panel.cancel()
+    pipeline.go.set()
+    finish(panel, qtbot)
+    assert "scan labels (preview)" in window.layers
+
+
+def test_closing_the_window_during_a_run_is_harmless(window, panel, pipeline, qtbot, notes):
+    start_and_hold(panel, pipeline, qtbot)
+    window.close()
+    pipeline.go.set()
+    qtbot.waitUntil(pipeline.closed.is_set, timeout=30_000)
+    assert not [note for note in notes if "rror" in note]
+
+
+def test_closing_the_panel_stops_the_run_and_keeps_what_is_finished(window, panel, pipeline, qtbot):
+    start_and_hold(panel, pipeline, qtbot)
+    window.window.remove_dock_widget(panel)
+    pipeline.go.set()
+    qtbot.waitUntil(pipeline.closed.is_set, timeout=30_000)
+    assert planes_of(window.layers["scan tiny"])[:3] == [1, 2, 1]
+    with qtbot.waitSignal(panel.destroyed, timeout=30_000):
+        panel.deleteLater()  # an orphan now, which this test alone still holds
+
+
+def test_wrong_input_is_a_notification(window, panel, pipeline, qtbot, notes):
+    panel.region._text.setText("nowhere")
+    panel.run()
+    assert panel._run is None
+    assert any("nowhere" in note for note in notes)
+
+
+@pytest.mark.parametrize("error", [SettingsError("give a region"), ValueError("a fault")])
+def test_an_error_in_the_work_is_a_notification(window, panel, pipeline, qtbot, notes, error):
+    pipeline.fail_at, pipeline.error = 0, error
+    panel.run()
+    finish(panel, qtbot)
+    assert notes.count(str(error)) == 1
+    assert [layer.name for layer in window.layers] == ["scan"]
+    assert panel.run_button.isEnabled()
+
+
+def test_the_later_run_counts(window, panel, pipeline, qtbot):
+    start_and_hold(panel, pipeline, qtbot)
+    pipeline.hold_at = None
+    pipeline.go.set()
+    panel.run()
+    finish(panel, qtbot)
+    assert planes_of(window.layers[-1]) == PLANES.tolist()
+
+
+def test_a_box_is_placed_in_the_middle_and_moved_by_a_click(window, panel):
+    panel.region._button.setChecked(True)
+    assert panel.region.text  # one window of 8 voxels, cut by the volume
+    assert "region of scan" in window.layers
+    far = volume_of(window.layers["scan"]).grid.affine @ (5, 6, 7, 1)
+    panel.region.place(tuple(far[2::-1]))
+    assert panel.region.text == "0:6,0:7,0:8"
+    panel.region._text.clear()
+    assert "region of scan" not in window.layers
+
+
+def test_a_damaged_model_does_not_hide_the_others(window, model_file, notes):
+    (model_file.parent / "broken.safetensors").write_bytes(b"?")
+    _, panel = window.window.add_plugin_dock_widget("napari-asmlp", "Segment")
+    assert panel.wish().model == model_file
+    assert any("broken.safetensors" in note for note in notes)
+
+
+def test_without_a_model_the_panel_says_so(window, model_file, notes):
+    model_file.unlink()
+    _, panel = window.window.add_plugin_dock_widget("napari-asmlp", "Segment")
+    assert "No model" in panel.model.summary.text()
+    panel.run()
+    assert any("no image" in note for note in notes)
+
+
+def test_a_foreign_layer_is_segmented_as_it_lies(window, panel, pipeline, qtbot):
+    window.layers.clear()
+    window.add_image(np.zeros(SHAPE), name="cells", scale=(3, 2, 1))
+    panel.run()
+    finish(panel, qtbot)
+    layer = window.layers["cells tiny"]
+    assert layer.data[0, 0].tolist() == PLANES.tolist()
+    assert volume_of(layer).grid == volume_of(window.layers["cells"]).grid
+
+
+def test_the_real_pipeline(window, panel, qtbot):
+    panel.run()
+    finish(panel, qtbot)
+    layer = window.layers["scan tiny"]
+    assert set(np.unique(layer.data)) <= {0, 1, 2}
+    assert panel.status.text() == "Done"
+
+
+def test_the_menus_find_the_current_window(window, panel, notes):
+    assert napari.current_viewer() is not None
+    commands.new_labels_command()
+    assert "scan labels" in window.layers
+    QApplication.processEvents()
