@@ -189,7 +189,7 @@ def _finite(channel: NDArray[Any], name: str) -> NDArray[np.float64]:
 
 def _resize(values: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Interpolate linearly, edges aligned, after a low-pass filter along axes that shrink."""
-    resized: NDArray[np.float64] = transform.resize(  # type: ignore[no-untyped-call]  # scikit-image is typed in part
+    resized: NDArray[np.float64] = transform.resize(
         values, shape, order=1, mode="edge", anti_aliasing=True
     )
     return resized

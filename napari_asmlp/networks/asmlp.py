@@ -245,9 +245,10 @@ STAGES: dict[str, type[ExpandStage | UpsampleStage]] = {
 
 
 class Asmlp(nn.Module):
-    """3D U-shaped AS-MLP: (B, C, X, Y, Z) float -> logits (B, K, X, Y, Z).
+    """3D U-shaped AS-MLP: (B, C, X, Y, Z) float -> logits (B, K, X, Y, Z), for any X, Y, Z.
 
-    X, Y and Z are multiples of `AsmlpConfig.multiple_of`; there is no other limit to them.
+    Extents that are no multiple of `AsmlpConfig.multiple_of` are padded at their end with the
+    least value of each channel, and the logits cropped.
     """
 
     def __init__(self, config: AsmlpConfig) -> None:
@@ -270,8 +271,7 @@ class Asmlp(nn.Module):
 
     def forward(self, volume: Tensor) -> Tensor:
         """(B, C, X, Y, Z) -> (B, K, X, Y, Z) logits."""
-        self._check(volume)
-        tokens = self.embedding(volume)
+        tokens = self.embedding(self._padded(volume))
         skips = []
         for stage, merging in zip(self.encoder, self.merging, strict=False):
             entering = tokens
@@ -281,19 +281,21 @@ class Asmlp(nn.Module):
         tokens = self.encoder[-1](tokens)
         for stage, skip in zip(reversed(self.decoder), reversed(skips), strict=True):
             tokens = stage(tokens, skip)
-        logits = upsample(self.head(tokens), self.config.patch_size)
-        return logits.permute(0, 4, 1, 2, 3)
+        logits = upsample(self.head(tokens), self.config.patch_size).permute(0, 4, 1, 2, 3)
+        x, y, z = volume.shape[2:]
+        return logits[:, :, :x, :y, :z]
 
-    def _check(self, volume: Tensor) -> None:
+    def _padded(self, volume: Tensor) -> Tensor:
         unit, channels = self.config.multiple_of, self.config.in_channels
         if volume.ndim != 5 or volume.shape[1] != channels:
             raise ModelError(
                 f"the network takes (B, {channels}, X, Y, Z), not {tuple(volume.shape)}"
             )
-        if any(n % unit for n in volume.shape[2:]):
-            raise ModelError(
-                f"window {tuple(volume.shape[2:])}: each extent must be a multiple of {unit}"
-            )
+        x, y, z = (-n % unit for n in volume.shape[2:])
+        if not (x or y or z):
+            return volume
+        floor = volume.amin(dim=(2, 3, 4), keepdim=True)
+        return functional.pad(volume - floor, (0, z, 0, y, 0, x)) + floor
 
 
 def _head(config: AsmlpConfig) -> nn.Module:

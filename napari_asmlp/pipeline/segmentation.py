@@ -215,8 +215,8 @@ def check_fit(volume: Volume, model: Model, settings: SegmentSettings) -> None:
         if any(mm > limit for mm, limit in zip(extent, limits, strict=True)):
             raise SettingsError(
                 f"{volume.name} extends over {_times(extent)} mm, over twice what model"
-                f" {card.name!r} was trained on ({_times(card.field_of_view_mm)} mm): give a"
-                " region around the structure (--region i0:i1,j0:j1,k0:k1)"
+                f" {card.name!r} was trained on ({_times(card.field_of_view_mm)} mm): choose a"
+                " region around the structure (Region in the window; --region i0:i1,j0:j1,k0:k1)"
             )
 
 

@@ -113,8 +113,6 @@ def test_validation_scores_each_class(samples):
     class Knows(torch.nn.Module):
         """Answers with the classes, which it reads off the image."""
 
-        config = SMALL
-
         def __init__(self):
             super().__init__()
             self.scale = torch.nn.Parameter(torch.ones(()))
