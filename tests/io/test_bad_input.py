@@ -159,7 +159,7 @@ def spoil(make_nifti: Any, tmp_path: Path) -> Callable[[str, Edit], Path]:
 
 
 @pytest.fixture
-def one_clear_line(capfd: Any, caplog: Any) -> Any:
+def raises_one_clear_line(capfd: Any, caplog: Any) -> Any:
     """Return a context manager that expects one error and not a word besides it."""
 
     @contextmanager
@@ -179,75 +179,77 @@ def one_clear_line(capfd: Any, caplog: Any) -> Any:
 
 
 @ids(BAD_FILES)
-def test_bad_file(spoil, one_clear_line, row):
+def test_bad_file(spoil, raises_one_clear_line, row):
     _, name, edit, message = row
     path = spoil(name, edit)
 
-    with one_clear_line(VolumeError, path, message):
+    with raises_one_clear_line(VolumeError, path, message):
         read_volume(path)
 
 
 @ids(BAD_GRIDS)
-def test_bad_grid(spoil, one_clear_line, row):
+def test_bad_grid(spoil, raises_one_clear_line, row):
     _, name, edit, message = row
     path = spoil(name, edit)
 
-    with one_clear_line(GridError, path, message):
+    with raises_one_clear_line(GridError, path, message):
         read_volume(path)
 
 
 @ids(BAD_VOXELS)
-def test_bad_voxels(spoil, one_clear_line, row):
+def test_bad_voxels(spoil, raises_one_clear_line, row):
     _, name, edit, message = row
     path = spoil(name, edit)
 
-    with one_clear_line(VolumeError, path, message):
+    with raises_one_clear_line(VolumeError, path, message):
         read_volume(path).array()
 
 
 @ids(BAD_IMAGES)
-def test_bad_image(make_nifti, one_clear_line, row):
+def test_bad_image(make_nifti, raises_one_clear_line, row):
     path = make_nifti(voxels=row[1])
 
-    with one_clear_line(VolumeError, path, "every voxel is NaN or infinite"):
+    with raises_one_clear_line(VolumeError, path, "every voxel is NaN or infinite"):
         read_volume(path).array()
 
 
 @ids(BAD_LABELS)
-def test_bad_labels(make_nifti, one_clear_line, row):
+def test_bad_labels(make_nifti, raises_one_clear_line, row):
     _, voxels, message = row
     path = make_nifti(voxels=voxels)
 
-    with one_clear_line(VolumeError, path, message):
+    with raises_one_clear_line(VolumeError, path, message):
         read_volume(path, kind="labels")
 
 
-def test_missing_file(tmp_path, one_clear_line):
-    with one_clear_line(VolumeError, tmp_path / "x.nii", r"x\.nii: cannot be opened .No such file"):
+def test_missing_file(tmp_path, raises_one_clear_line):
+    with raises_one_clear_line(
+        VolumeError, tmp_path / "x.nii", r"x\.nii: cannot be opened .No such file"
+    ):
         read_volume(tmp_path / "x.nii")
 
 
-def test_missing_half_of_a_pair(make_nifti, one_clear_line):
+def test_missing_half_of_a_pair(make_nifti, raises_one_clear_line):
     path = make_nifti("x.hdr")
     path.with_suffix(".img").unlink()
 
-    with one_clear_line(VolumeError, path, r"x\.img: cannot be opened .No such file"):
+    with raises_one_clear_line(VolumeError, path, r"x\.img: cannot be opened .No such file"):
         read_volume(path)
 
 
 @pytest.mark.parametrize("name", ["folder", "folder.nii"])
-def test_folder(tmp_path, one_clear_line, name):
+def test_folder(tmp_path, raises_one_clear_line, name):
     (tmp_path / name).mkdir()
 
-    with one_clear_line(VolumeError, tmp_path / name, "is a folder"):
+    with raises_one_clear_line(VolumeError, tmp_path / name, "is a folder"):
         read_volume(tmp_path / name)
 
 
-def test_file_that_vanished(make_nifti, one_clear_line):
+def test_file_that_vanished(make_nifti, raises_one_clear_line):
     volume = read_volume(path := make_nifti())
     path.unlink()
 
-    with one_clear_line(VolumeError, path, "cannot be read .*No such file"):
+    with raises_one_clear_line(VolumeError, path, "cannot be read .*No such file"):
         volume.array()
 
 
