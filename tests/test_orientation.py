@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from torch import nn
 from napari_asmlp.grid import Grid, Region
 from napari_asmlp.inference import InferenceSettings, iter_slabs
 from napari_asmlp.model import Card, LabelEntry, Preprocessing
-from napari_asmlp.networks.asmlp import AsmlpConfig
 from napari_asmlp.preprocess import SourceSlabs, place, to_model_grid
 from napari_asmlp.volume import Volume
 from napari_asmlp.windows import place_windows
+from tests.models import SMALL
 
 SETTINGS = InferenceSettings(torch.device("cpu"), multiple_of=2)
 
@@ -33,11 +34,12 @@ class Nonlinear(nn.Module):
 
 
 def card(labels=2, activation="softmax", **preprocessing):
+    outputs = labels + (activation == "softmax")
     return Card(
         name="test",
         summary="",
         labels=tuple(LabelEntry(n + 1, str(n), "#ff0000") for n in range(labels)),
-        network=AsmlpConfig(out_channels=labels + (activation == "softmax")),
+        network=replace(SMALL, out_channels=outputs),
         window=(6, 6, 6),
         activation=activation,
         preprocessing=Preprocessing(**preprocessing),

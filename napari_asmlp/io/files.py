@@ -33,7 +33,10 @@ def replacing(path: AnyPath, *, overwrite: bool = False) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(6)}{suffix_of(path)}")
     try:
+        temporary.touch(exist_ok=False)
+        mode = (path if path.exists() else temporary).stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # whatever the body's writer thinks that others may do
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         if not overwrite:

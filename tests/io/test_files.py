@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +215,18 @@ def test_folders_without_volumes(tmp_path):
         volumes_in(tmp_path / "absent")
     with pytest.raises(VolumeError, match=r"cannot be listed \(Not a directory"):
         volumes_in(tmp_path / "notes.txt")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_permissions_are_those_of_any_new_file_or_of_the_one_replaced(tmp_path):
+    """Some libraries write files that only their owner may read."""
+    plain, made = tmp_path / "plain.nii", tmp_path / "made.nii"
+    plain.touch()
+    with replacing(made) as temporary:
+        temporary.write_bytes(b"x")
+        temporary.chmod(0o600)
+    assert made.stat().st_mode == plain.stat().st_mode
+    made.chmod(0o640)
+    with replacing(made, overwrite=True) as temporary:
+        temporary.write_bytes(b"y")
+    assert made.stat().st_mode & 0o777 == 0o640
