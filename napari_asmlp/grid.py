@@ -209,6 +209,16 @@ class Grid:
         apart = corners @ (self.affine - other.affine).T
         return bool(np.linalg.norm(apart[:, :3], axis=1).max() <= tolerance_mm)
 
+    def difference(self, other: Grid) -> str:
+        """Return in a few words, for messages, how this grid and another one differ."""
+        mine, theirs = self.describe(), other.describe()
+        if mine == theirs:  # then what the words leave out: the place, or a tilt
+            mine, theirs = (
+                "affine " + "; ".join(" ".join(f"{x:.4g}" for x in row) for row in grid.affine[:3])
+                for grid in (self, other)
+            )
+        return f"{mine} against {theirs}"
+
     def cropped(self, region: Region) -> Grid:
         """Return the grid of a region of this one.
 

@@ -262,3 +262,12 @@ def test_impossible_grids(shape, affine, message):
 
 def test_tiny_voxels_are_no_singular_affine():
     assert Grid(SHAPE, np.diag([2e-4, 2e-4, 5e-4, 1])).spacing == pytest.approx((2e-4, 2e-4, 5e-4))
+
+
+def test_difference_says_what_differs_even_where_the_description_does_not():
+    grid = Grid((4, 5, 6), np.eye(4))
+    coarser = Grid((4, 5, 6), np.diag([2, 1, 1, 1]))
+    moved = np.eye(4)
+    moved[0, 3] = 7
+    assert grid.difference(coarser) == "4x5x6, 1x1x1 mm, RAS against 4x5x6, 2x1x1 mm, RAS"
+    assert "1 0 0 7" in grid.difference(Grid((4, 5, 6), moved))

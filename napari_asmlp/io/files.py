@@ -74,17 +74,37 @@ def check_output(path: AnyPath, *, overwrite: bool = False, inputs: Iterable[Any
     path = Path(path)
     if format_of(path) is None:
         raise OutputError(f"{path}: no known format; end the name with one of {KNOWN}")
-    try:
-        check_folder(path.parent)
-        for file in files_of(path):
-            _refuse_input(file, inputs)
-            if file.is_dir():
-                raise OutputError(f"{file}: is a folder; give the name of a file")
-            if not overwrite:
-                refuse_existing(file)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    for file in files_of(path):
+        check_file(file, overwrite=overwrite, inputs=inputs)
     return path
+
+
+def check_file(
+    file: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+) -> None:
+    """Make sure that a file of any kind, such as a report, can be written; see `check_output`."""
+    file = Path(file)
+    try:
+        check_folder(file.parent)
+        _refuse_input(file, inputs)
+        if file.is_dir():
+            raise OutputError(f"{file}: is a folder; give the name of a file")
+        if not overwrite:
+            refuse_existing(file)
+    except OSError as error:
+        raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+
+def check_distinct(files: Iterable[Path]) -> None:
+    """Raise an OutputError if two of the files to write are one."""
+    seen: set[Path] = set()
+    for file in (file.resolve() for file in files):
+        if file in seen:
+            raise OutputError(f"{file}: two outputs would be written to it; give different names")
+        seen.add(file)
 
 
 def check_folder(folder: Path) -> None:

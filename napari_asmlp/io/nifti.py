@@ -79,6 +79,7 @@ def open_file(path: Path, format_: Format) -> tuple[StoredArray, Grid, Header]:
     with _as_volume_errors(file):
         header = _read_header(file, format_)
         affine = header.get_best_affine()
+        _check_spacing(file, header)
         slope, inter = header.get_slope_inter()
         offset, dtype = header.get_data_offset(), header.get_data_dtype()
         shape = _checked_shape(file, header.get_data_shape())
@@ -101,6 +102,15 @@ def open_file(path: Path, format_: Format) -> tuple[StoredArray, Grid, Header]:
         return voxels, Grid((i, j, k), affine), header
     except GridError as error:
         raise GridError(f"{file}: {error}; correct its header") from None
+
+
+def _check_spacing(file: Path, header: Header) -> None:
+    """Refuse a spacing of 0 where the affine follows from it; nibabel takes 1 mm in silence."""
+    if isinstance(header, nib.Nifti1Header) and not header["sform_code"]:
+        spacing = header["pixdim"][1:4]
+        if not spacing.all():
+            values = " ".join(f"{mm:g}" for mm in spacing)
+            raise GridError(f"{file}: its spacing is {values} mm; correct its header")
 
 
 def write_file(array: NDArray[Any], volume: Volume, path: Path, *, overwrite: bool) -> None:

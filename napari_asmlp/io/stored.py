@@ -24,7 +24,7 @@ _GZIP_RATIO = 1032  # deflate packs no more than this many bytes into one
 class StoredArray:
     """An array in a file, first axis fastest; reads it by index or as a whole (`np.asarray`).
 
-    Only reading the whole finds every damage: gzip's checksum and an image of nothing but NaN.
+    Reading the whole also finds an image of nothing but NaN.
 
     Parameters
     ----------
@@ -92,15 +92,15 @@ class StoredArray:
             )
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        with self._proxy() as (proxy, _):
-            part = proxy[key]
-        return self._values(np.asarray(part))
+        with self._proxy() as (proxy, stream):
+            part = np.asarray(proxy[key])
+            _check_rest(stream)
+        return self._values(part)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         with self._proxy() as (proxy, stream):
             array = np.asarray(proxy)
-            while stream and stream.read(_CHUNK):  # gzip's checksum comes after the last byte
-                pass
+            _check_rest(stream)
         values = self._values(array)
         if values.dtype.kind == "f" and not np.isfinite(values).any():
             raise VolumeError(f"{self.path}: every voxel is NaN or infinite; nothing to work on")
@@ -129,6 +129,12 @@ class StoredArray:
                 values *= slope
                 values += intercept
         return values
+
+
+def _check_rest(stream: gzip.GzipFile | None) -> None:
+    """Read on to the end: gzip's checksum, which is all that tells of damage, comes last."""
+    while stream and stream.read(_CHUNK):
+        pass
 
 
 def unreadable(file: Path, error: Exception) -> VolumeError:
