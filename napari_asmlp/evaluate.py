@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 from napari_asmlp import io
 from napari_asmlp.errors import GridError, SettingsError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from napari_asmlp.volume import Volume
+    from napari_asmlp.volume import Labels, Volume
 
     Scores = dict[str, float | None]
     Case = dict[str, Scores]  # keyed by label value, as text
@@ -138,8 +139,8 @@ def _score_files(prediction: Path, reference: Path, volume: int | None) -> Case:
     expected = io.read_volume(reference, volume=volume, kind="labels")
     if not predicted.grid.same_as(expected.grid):
         raise GridError(
-            f"{prediction} ({predicted.grid.describe()}) and {reference} "
-            f"({expected.grid.describe()}) lie on different grids; bring them to the same one"
+            f"{prediction} and {reference} lie on different grids"
+            f" ({predicted.grid.difference(expected.grid)}); bring them to the same one"
         )
     return score_labels(predicted, expected)
 
@@ -149,12 +150,10 @@ def score_labels(prediction: Volume, reference: Volume) -> Case:
     voxel = voxel_mm3(reference.grid.affine)
     predicted, expected = prediction.array(), reference.array()
     case: Case = {}
-    for value in np.union1d(predicted, expected):
-        if value == 0:
-            continue
-        a, b = predicted == value, expected == value
+    for value, box in _boxes(predicted, expected).items():
+        a, b = predicted[box] == value, expected[box] == value
         distances = surface_distances(a, b, reference.grid.spacing)
-        case[str(int(value))] = {
+        case[str(value)] = {
             "dice": dice(a, b),
             "hd95_mm": distances.hausdorff95,
             "assd_mm": distances.average,
@@ -162,6 +161,20 @@ def score_labels(prediction: Volume, reference: Volume) -> Case:
             "reference_mm3": volume_mm3(b, voxel),
         }
     return case
+
+
+def _boxes(*arrays: Labels) -> dict[int, tuple[slice, ...]]:
+    """Return the box around each label in all arrays together: most labels are small."""
+    boxes: dict[int, tuple[slice, ...]] = {}
+    for array in arrays:
+        for value, box in enumerate(ndimage.find_objects(array), start=1):
+            if box is not None:
+                other = boxes.get(value, box)
+                boxes[value] = tuple(
+                    slice(min(a.start, b.start), max(a.stop, b.stop))
+                    for a, b in zip(box, other, strict=True)
+                )
+    return dict(sorted(boxes.items()))
 
 
 def _means(cases: Iterable[Case], labels: list[str]) -> Case:
