@@ -37,6 +37,7 @@ _DAMAGED = (
     LookupError,
     OSError,
     RuntimeError,
+    SafetensorError,
     TypeError,
     ValueError,
     struct.error,
@@ -44,9 +45,10 @@ _DAMAGED = (
 )
 
 Colour = Annotated[str, pydantic.Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-Positive = Annotated[int, pydantic.Field(ge=1)]
 Percent = Annotated[float, pydantic.Field(ge=0, le=100)]
-Millimetres = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+Millimetres = Annotated[float, pydantic.Field(ge=1e-4, le=1e6)]
+LabelValue = Annotated[int, pydantic.Field(ge=1, le=65535)]
+WindowSide = Annotated[int, pydantic.Field(ge=1, le=2048)]
 AxisCodes = Annotated[str, pydantic.Field(pattern=r"^[RLAPSI]{3}$")]
 
 
@@ -54,7 +56,7 @@ AxisCodes = Annotated[str, pydantic.Field(pattern=r"^[RLAPSI]{3}$")]
 class LabelEntry:
     """One line of the label table: what an integer in the labels means."""
 
-    value: Positive
+    value: LabelValue
     name: str
     colour: Colour
 
@@ -76,6 +78,15 @@ class Preprocessing:
     clip: tuple[Percent, Percent] | None = (0.5, 99.5)
     normalisation: Literal["zscore", "none"] = "zscore"
 
+    def __post_init__(self) -> None:
+        """Refuse axes that are none and percentiles the wrong way round."""
+        sides = ("LR", "PA", "IS")
+        codes = self.axis_codes
+        if codes and not all(any(code in side for code in codes) for side in sides):
+            raise ModelError(f"axis codes {codes!r}: give one each of L/R, P/A and I/S")
+        if self.clip is not None and not self.clip[0] < self.clip[1]:
+            raise ModelError(f"clip {self.clip}: the lower percentile comes first")
+
 
 @dataclass(frozen=True)
 class Card:
@@ -94,7 +105,7 @@ class Card:
     summary: str
     labels: tuple[LabelEntry, ...]
     network: AsmlpConfig
-    window: tuple[Positive, Positive, Positive]
+    window: tuple[WindowSide, WindowSide, WindowSide]
     architecture: Literal["asmlp"] = "asmlp"
     activation: Literal["softmax", "sigmoid"] = "softmax"
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
@@ -190,15 +201,17 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     """Read a model file; raises `ModelError` naming the file and what is wrong with it."""
     path = Path(path)
     card, tensors = _open(path, with_weights=True)
-    # On the meta device a card that claims a huge network allocates nothing before it is found out.
-    with torch.device("meta"):
-        network = Asmlp(card.network)
     try:
+        # On the meta device a card that claims a huge network allocates nothing.
+        with torch.device("meta"):
+            network = Asmlp(card.network)
         weights = {key: tensor.float() for key, tensor in tensors.items()}
         network.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path.name}: the weights do not fit the card: {reason}") from error
+    if broken := not_finite(weights):
+        raise ModelError(f"{path.name}: damaged: {broken} holds NaN or infinity")
     return Model(card, network.eval(), path)
 
 
@@ -211,12 +224,17 @@ def save_model(
         raise ModelError(f"{path.name}: a model file ends in {SUFFIX}")
     state = model.network.state_dict()
     tensors = {key: tensor.to("cpu", dtype).contiguous() for key, tensor in state.items()}
-    if broken := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
-        raise ModelError(f"{path.name}: {broken[0]} holds numbers that {dtype} cannot")
+    if broken := not_finite(tensors):
+        raise ModelError(f"{path.name}: {broken} holds numbers that {dtype} cannot")
     metadata = {_CARD_KEY: _CARD.dump_json(model.card).decode()}
     with replacing(path, overwrite=overwrite) as temporary:
         save_file(tensors, temporary, metadata=metadata)
     return path
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of a tensor with NaN or infinity in it, if there is one."""
+    return next((key for key, tensor in tensors.items() if not tensor.isfinite().all()), None)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -237,7 +255,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             " save its state_dict alone"
         ) from error
     except _DAMAGED as error:
-        raise ModelError(f"{path.name}: not a whole PyTorch checkpoint: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise ModelError(f"{path.name}: not a whole PyTorch checkpoint: {reason}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path.name}: holds a {type(content).__name__}, not a state dict")
     return content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -57,11 +58,23 @@ def model_paths() -> dict[str, tuple[Path, Literal["bundled", "user"]]]:
 
 
 def models() -> list[ZooEntry]:
-    """Return all models with their cards; raises `ModelError` where a file is damaged."""
-    return [
-        ZooEntry(name, path, read_card(path), origin)
-        for name, (path, origin) in model_paths().items()
-    ]
+    """Return all models with their cards, but for those whose file is damaged."""
+    entries = []
+    for name, (path, origin) in model_paths().items():
+        with suppress(ModelError):  # `damaged` tells of it
+            entries.append(ZooEntry(name, path, read_card(path), origin))
+    return entries
+
+
+def damaged() -> dict[str, str]:
+    """Return the models that `models` leaves out, and what is wrong with them."""
+    reasons = {}
+    for name, (path, _) in model_paths().items():
+        try:
+            read_card(path)
+        except ModelError as error:
+            reasons[name] = str(error)
+    return reasons
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:
@@ -82,12 +95,13 @@ def load(name_or_path: str | os.PathLike[str]) -> Model:
     return load_model(find(name_or_path))
 
 
-def default_name() -> str:
+def default() -> Path:
     """Return the only bundled model; raises `ModelError` with the list where there is a choice."""
-    names = [name for name, (_, origin) in model_paths().items() if origin == "bundled"]
-    if len(names) == 1:
-        return names[0]
-    raise ModelError(f"say which model: --model {'|'.join(names) or 'FILE'}")
+    bundled = sorted(BUNDLED.glob(f"*{SUFFIX}"))
+    if len(bundled) == 1:
+        return bundled[0]
+    names = "|".join(path.stem for path in bundled)
+    raise ModelError(f"say which model: --model {names or 'FILE'}")
 
 
 def import_checkpoint(path: str | os.PathLike[str], shift_size: int = 5) -> Model:

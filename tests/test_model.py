@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from napari_asmlp.errors import ModelError
@@ -81,6 +82,12 @@ def test_an_existing_file_is_kept(saved):
         (lambda card: card["labels"][0].update(colour="red"), "labels.0.colour"),
         (lambda card: card["labels"][0].update(value=2), "occurs twice"),
         (lambda card: card.update(architecture="unet"), "architecture"),
+        (lambda card: card["network"].update(widths=[10**9, 10**9]), "do not fit the card"),
+        (lambda card: card.update(window=[10**6, 8, 8]), "window.0"),
+        (lambda card: card["labels"][0].update(value=2**40), "labels.0.value"),
+        (lambda card: card["preprocessing"].update(axis_codes="RRR"), "'RRR'"),
+        (lambda card: card["preprocessing"].update(clip=[99, 1]), "clip"),
+        (lambda card: card["preprocessing"].update(spacing=[1e-9, 1, 1]), "spacing.0"),
     ],
 )
 def test_a_wrong_card_is_refused(saved, change, word):
@@ -175,6 +182,17 @@ def test_weights_that_float16_cannot_hold_are_not_written(tmp_path):
 )
 def test_the_dice_of_a_card(scores, dice):
     assert small_model(scores=scores).card.mean_dice == dice
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    state = small_model().network.state_dict()
+    state["embedding.projection.bias"][0] = float("nan")
+    path = save_model(small_model(), tmp_path / "m.safetensors")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(state, path, metadata=metadata)
+    with pytest.raises(ModelError, match=r"m\.safetensors: damaged: embedding\.projection\.bias"):
+        load_model(path)
 
 
 def test_sigmoid_models_have_a_label_for_each_output():

@@ -36,8 +36,16 @@ def test_unknown_names_are_answered_with_the_known_ones(folder):
         zoo.find("yours")
 
 
-def test_the_bundled_model_is_the_default():
-    assert zoo.default_name() == "hippocampus"
+def test_the_bundled_model_is_the_default(folder):
+    save_model(small_model(), folder / "hippocampus.safetensors")
+    assert zoo.load(zoo.default()).card.name == "hippocampus"
+
+
+def test_a_damaged_model_of_the_user_does_not_hide_the_others(folder):
+    (folder / "broken.safetensors").write_bytes(b"not a model")
+    assert "broken" not in [entry.name for entry in zoo.models()]
+    assert "hippocampus" in [entry.name for entry in zoo.models()]
+    assert "broken.safetensors" in zoo.damaged()["broken"]
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
@@ -74,6 +82,15 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path, content):
 def test_what_is_no_checkpoint_is_refused(tmp_path, content):
     (tmp_path / "bad.pt").write_bytes(content)
     with pytest.raises(ModelError, match=r"bad\.pt"):
+        zoo.import_checkpoint(tmp_path / "bad.pt")
+
+
+@pytest.mark.parametrize(("value", "word"), [(float("nan"), "NaN or infinity"), (1j, "complex64")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value, word):
+    state = Port(patch=2, depths=(1, 1)).state_dict()
+    state["head.1.bias"] = torch.tensor([value])
+    torch.save(state, tmp_path / "bad.pt")
+    with pytest.raises(ModelError, match=rf"bad\.pt.*{word}"):
         zoo.import_checkpoint(tmp_path / "bad.pt")
 
 

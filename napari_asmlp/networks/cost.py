@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,9 +17,11 @@ def count_parameters(network: nn.Module) -> int:
 def count_flops(network: nn.Module, shape: tuple[int, ...]) -> int:
     """FLOPs of matrix products and convolutions for one input (C, X, Y, Z), a product-sum as two.
 
-    The network is run on zeros; activations, norms and shifts do not count, as is usual.
+    Nothing is computed: the network runs on tensors that have only shapes. Activations, norms
+    and shifts do not count, as is usual.
     """
     counter = FlopCounterMode(display=False)
+    shadow = copy.deepcopy(network).to("meta")
     with torch.no_grad(), counter:
-        network(torch.zeros(1, *shape))
+        shadow(torch.zeros(1, *shape, device="meta"))
     return int(counter.get_total_flops())

@@ -122,8 +122,11 @@ def rename(key: str, stages: int) -> str:
 def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
     plain = {str(key).removeprefix("module."): value for key, value in state.items()}
     for key, value in plain.items():
-        if not isinstance(value, Tensor):
-            raise ModelError(f"not a state dict: {key!r} holds {type(value).__name__}")
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise ModelError(f"not a state dict of this network: {key!r} holds {kind}")
+        if not value.isfinite().all():
+            raise ModelError(f"damaged: {key} holds NaN or infinity")
     return {key: value.float() for key, value in plain.items()}
 
 
