@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import sys
 from dataclasses import asdict
@@ -60,6 +61,14 @@ def describe_run(volume: Volume, model: Model, settings: DataclassInstance) -> d
         "versions": versions(),
         "time": now(),
     }
+
+
+def physical_memory() -> int | None:
+    """Return the memory of this machine in bytes; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no such call
+        return None
 
 
 def peak_memory() -> int | None:

@@ -5,6 +5,7 @@ Read, bring to the model grid, run windows, decide, bring back: `iter_segment` i
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Generator
@@ -23,12 +24,13 @@ from napari_asmlp.io import read_volume
 from napari_asmlp.measure import measure_labels
 from napari_asmlp.model import Model
 from napari_asmlp.preprocess import Placement, Slab, SourceSlabs, place, to_model_grid
-from napari_asmlp.provenance import describe_run, peak_memory
+from napari_asmlp.provenance import describe_run, peak_memory, physical_memory
 from napari_asmlp.volume import Volume, smallest_unsigned
-from napari_asmlp.windows import place_windows
+from napari_asmlp.windows import MAX_OVERLAP, place_windows
 
 # A field of view this many times that of the training is another task, and takes another model.
 _FIELD_OF_VIEW_LIMIT = 2.0
+_BYTES_PER_VOXEL = 16  # of an image while it is normalised in float64
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class SegmentSettings:
     overlap: float = 0.25
     region: Region | None = None
     probabilities: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an overlap that windows cannot have."""
+        if not 0 <= self.overlap <= MAX_OVERLAP:
+            raise SettingsError(f"overlap {self.overlap:g}: give a share from 0 to {MAX_OVERLAP}")
 
 
 @dataclass(frozen=True)
@@ -209,7 +216,8 @@ def check_fit(volume: Volume, model: Model, settings: SegmentSettings) -> None:
         )
     if settings.region is not None:
         Region.parse(str(settings.region), volume.grid.shape)
-    elif card.field_of_view_mm is not None:
+    _check_memory(volume, model, settings)
+    if settings.region is None and card.field_of_view_mm is not None:
         extent = extent_for(volume.grid, model)
         limits = [_FIELD_OF_VIEW_LIMIT * mm for mm in card.field_of_view_mm]
         if any(mm > limit for mm, limit in zip(extent, limits, strict=True)):
@@ -218,6 +226,21 @@ def check_fit(volume: Volume, model: Model, settings: SegmentSettings) -> None:
                 f" {card.name!r} was trained on ({_times(card.field_of_view_mm)} mm): choose a"
                 " region around the structure (Region in the window; --region i0:i1,j0:j1,k0:k1)"
             )
+
+
+def _check_memory(volume: Volume, model: Model, settings: SegmentSettings) -> None:
+    """Refuse what cannot fit: mostly a header or a spacing that is wrong by orders of magnitude."""
+    placement = place(volume.grid, model.card.preprocessing, settings.region)
+    source, target = placement.canonical_grid, placement.model_grid
+    needed = math.prod(source.shape) * _BYTES_PER_VOXEL * volume.channels
+    needed += math.prod(target.shape) * _BYTES_PER_VOXEL * volume.channels
+    available = physical_memory()
+    if available is not None and needed > available:
+        raise SettingsError(
+            f"{volume.name} ({source.describe()}) on the grid of model {model.card.name!r}"
+            f" ({target.describe()}) needs {needed / 1e9:.3g} GB, this machine has"
+            f" {available / 1e9:.3g} GB: check its spacing, or choose a region"
+        )
 
 
 def extent_for(grid: Grid, model: Model) -> tuple[float, float, float]:

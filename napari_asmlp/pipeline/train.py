@@ -16,7 +16,7 @@ from napari_asmlp.errors import SettingsError
 from napari_asmlp.evaluate import score_labels, summarise
 from napari_asmlp.grid import Grid, Region
 from napari_asmlp.io import read_volume
-from napari_asmlp.io.files import check_folder, refuse_existing
+from napari_asmlp.io.files import check_file
 from napari_asmlp.model import SUFFIX, Card, Model, Preprocessing, save_model
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.pipeline.segmentation import SegmentSettings, finish, iter_segment
@@ -49,6 +49,9 @@ class TrainJob:
     dataset : folder, see `napari_asmlp.training.dataset`
     output : model file to write; its checkpoint lies beside it until the run is done
     init : name or file of a model whose weights to start from, where they fit
+    volume : which one of 4D images; None for all of them, as channels
+    resume : go on from the checkpoint of an earlier run
+    overwrite : replace an existing model, and begin anew where a checkpoint lies
     """
 
     dataset: Path
@@ -56,6 +59,7 @@ class TrainJob:
     recipe: Recipe
     device: str = "auto"
     init: str | None = None
+    volume: int | None = None
     resume: bool = False
     overwrite: bool = False
 
@@ -157,14 +161,17 @@ def _rounded_scores(scores: Any) -> Any:
 def _check_output(job: TrainJob) -> None:
     if job.output.suffix != SUFFIX:
         raise SettingsError(f"{job.output}: a model file ends in {SUFFIX}")
-    check_folder(job.output.parent)
-    if not job.overwrite:
-        refuse_existing(job.output)
+    check_file(job.output, overwrite=job.overwrite)
+    if job.checkpoint.exists() and not (job.resume or job.overwrite):
+        raise SettingsError(
+            f"{job.checkpoint}: an unfinished run lies there; --resume goes on with it,"
+            " --overwrite begins anew"
+        )
 
 
 def _plan(job: TrainJob) -> _Plan:
     """Take spacing, crop and field of view from the headers of the data."""
-    dataset = read_dataset(job.dataset)
+    dataset = read_dataset(job.dataset, job.volume)
     training, kept_out = split(dataset.cases, job.recipe.kept_out())
     grids = [read_volume(case.images[0]).grid for case in training]
     spacing = job.recipe.spacing or median_spacing(grids, _AXIS_CODES)

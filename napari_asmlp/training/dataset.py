@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,21 @@ from napari_asmlp.model import Preprocessing
 from napari_asmlp.preprocess import place, to_model_grid
 from napari_asmlp.volume import Volume
 
+_HIGHEST_LABEL = 65535
+_MOST_LABELS = 254
+
 
 @dataclass(frozen=True)
 class Case:
-    """One labelled volume: a file per channel (or one 4D file), and its labels."""
+    """One labelled volume: a file per channel (or one 4D file), and its labels.
+
+    `volume` picks one of a 4D file.
+    """
 
     name: str
     images: tuple[Path, ...]
     labels: Path
+    volume: int | None = None
 
     def content_hash(self) -> str:
         """Return the SHA-256 of the image files, which a renamed or moved case keeps."""
@@ -67,8 +74,13 @@ class Sample:
     classes: NDArray[np.uint8]
 
 
-def read_dataset(folder: Path) -> Dataset:
-    """Find the cases of a data set; raises `SettingsError` on a missing or stray file."""
+def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
+    """Find the cases of a data set; raises `SettingsError` on a missing or stray file.
+
+    Parameters
+    ----------
+    volume : which one of 4D images; None for all of them, as channels
+    """
     index = folder / "dataset.json"
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
@@ -82,9 +94,8 @@ def read_dataset(folder: Path) -> Dataset:
     cases = _listed_cases(folder, listed) if isinstance(listed, list) else _named_cases(folder)
     if not cases:
         raise SettingsError(f"{folder}: no training cases")
-    return Dataset(
-        str(content.get("name", folder.name)), tuple(cases), _label_names(content, index)
-    )
+    chosen = tuple(replace(case, volume=volume) for case in cases)
+    return Dataset(str(content.get("name", folder.name)), chosen, _label_names(content, index))
 
 
 def split(cases: Sequence[Case], kept_out: tuple[int, int] | None) -> tuple[list[Case], list[Case]]:
@@ -101,13 +112,13 @@ def split(cases: Sequence[Case], kept_out: tuple[int, int] | None) -> tuple[list
 
 def read_case(case: Case) -> tuple[Volume, Volume]:
     """Image and labels of a case on one grid; raises `GridError` where theirs differ."""
-    channels = [read_volume(path) for path in case.images]
+    channels = [read_volume(path, volume=case.volume) for path in case.images]
     labels = read_volume(case.labels, kind="labels")
     for volume in channels:
         if not volume.grid.same_as(labels.grid):
             raise GridError(
-                f"{volume.name} ({volume.grid.describe()}) and its labels {labels.name}"
-                f" ({labels.grid.describe()}) lie on different grids"
+                f"{volume.path} and its labels {labels.path} lie on different grids"
+                f" ({volume.grid.difference(labels.grid)})"
             )
     if len(channels) == 1:
         return channels[0], labels
@@ -164,8 +175,11 @@ def _label_names(content: dict[str, Any], index: Path) -> dict[int, str]:
         except (TypeError, ValueError) as error:
             raise SettingsError(f"{index}: label {key!r}: {value!r} is not a number") from error
     names.pop(0, None)
-    if not names or min(names) < 0 or len(names) > 254:
-        raise SettingsError(f"{index}: needs 1 to 254 labels above 0, has {sorted(names)[:5]}")
+    if not names or min(names) < 0 or max(names) > _HIGHEST_LABEL or len(names) > _MOST_LABELS:
+        raise SettingsError(
+            f"{index}: needs 1 to {_MOST_LABELS} labels from 1 to {_HIGHEST_LABEL}, has"
+            f" {sorted(names)[:5]}"
+        )
     return dict(sorted(names.items()))
 
 
@@ -178,11 +192,29 @@ def _listed_cases(folder: Path, listed: list[Any]) -> list[Case]:
             )
         image, labels = (_inside(folder, str(entry[key])) for key in ("image", "label"))
         cases.append(Case(base_name(image), (image,), labels))
+    _check_listed_once(folder, cases)
     return cases
 
 
+def _check_listed_once(folder: Path, cases: Sequence[Case]) -> None:
+    """Raise a `SettingsError` where a file is listed twice, or lies there and is not listed."""
+    rooms = {
+        "imagesTr": {case.images[0] for case in cases},
+        "labelsTr": {case.labels for case in cases},
+    }
+    for room, known in rooms.items():
+        if len(known) < len(cases):
+            raise SettingsError(f"{folder / 'dataset.json'} lists a file of {room} twice")
+        present = volumes_in(folder / room) if cases and (folder / room).is_dir() else []
+        if stray := [path for path in present if path.resolve() not in known]:
+            raise SettingsError(f"{stray[0]}: not listed in dataset.json; list it or move it away")
+
+
 def _inside(folder: Path, relative: str) -> Path:
-    path = (folder / relative).resolve()
+    try:
+        path = (folder / relative).resolve()
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"{folder / 'dataset.json'}: {relative!r}: {error}") from error
     if not path.is_relative_to(folder.resolve()):
         raise SettingsError(f"{folder / 'dataset.json'}: {relative!r} lies outside the data set")
     if not path.is_file():

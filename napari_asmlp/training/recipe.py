@@ -12,10 +12,13 @@ from typing import Annotated, Literal
 import pydantic
 
 from napari_asmlp.errors import AsmlpError, SettingsError
+from napari_asmlp.model import Millimetres
 from napari_asmlp.networks.asmlp import AsmlpConfig
 
 Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
 Positive = Annotated[int, pydantic.Field(ge=1)]
+Amount = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class Augmentation:
     """
 
     flip_axes: tuple[Literal[0, 1, 2], ...] = (0,)
-    rotation: float = 15.0
-    scaling: float = 0.2
-    elastic: float = 1.0
+    rotation: Amount = 15.0
+    scaling: Amount = 0.2
+    elastic: Amount = 1.0
     intensity: Fraction = 0.3
 
 
@@ -59,18 +62,18 @@ class Recipe:
     training_data: str = ""
     network: AsmlpConfig = field(default_factory=AsmlpConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    spacing: tuple[float, float, float] | None = None
+    spacing: tuple[Millimetres, Millimetres, Millimetres] | None = None
     crop: tuple[Positive, Positive, Positive] | None = None
     epochs: Positive = 50
-    minutes: Annotated[float, pydantic.Field(gt=0)] | None = None
+    minutes: Rate | None = None
     batch_size: Positive = 2
-    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 2e-3
-    weight_decay: Annotated[float, pydantic.Field(ge=0)] = 1e-2
+    learning_rate: Rate = 2e-3
+    weight_decay: Amount = 1e-2
     warmup: Fraction = 0.03
     validate_every: Positive = 2
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     fold: str = "1/5"
-    seed: int = 0
+    seed: Annotated[int, pydantic.Field(ge=0, le=2**32 - 1)] = 0
 
     __pydantic_config__ = pydantic.ConfigDict(extra="forbid")
 

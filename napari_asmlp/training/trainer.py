@@ -28,7 +28,7 @@ from napari_asmlp.training.dataset import Sample
 from napari_asmlp.training.losses import segmentation_loss
 from napari_asmlp.training.recipe import RECIPE, Recipe
 
-CHECKPOINT_SECONDS = 300.0
+CHECKPOINT_SECONDS = 30.0
 _GRADIENT_NORM = 1.0
 
 
@@ -71,6 +71,7 @@ class _State:
     optimiser: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)  # of the epoch under way
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -96,22 +97,22 @@ class TrainingRun:
             load_checkpoint(self.checkpoint, state, self.recipe)
         per_epoch = math.ceil(len(self.training) / self.recipe.batch_size)
         clock = _Clock(state.seconds)
-        losses: list[float] = []
         try:
             while (done := self._fraction(state, per_epoch)) < 1:
                 _set_rate(state.optimiser, self.recipe, done)
                 with autocast(device, precision):
                     loss = self._loss(network, state.step, device)
-                losses.append(_descend(state, loss))
+                self._descend(state, loss)
                 state.step, state.seconds = state.step + 1, clock.seconds
                 if state.step % per_epoch == 0 or self._fraction(state, per_epoch) >= 1:
-                    yield self._close_epoch(state, per_epoch, losses)
-                    losses = []
+                    yield self._close_epoch(state, per_epoch)
                 if clock.checkpoint_is_due():
                     save_checkpoint(self.checkpoint, state, self.recipe)
+            save_checkpoint(self.checkpoint, state, self.recipe)
+        except GeneratorExit:  # between two steps; a signal may come within one: nothing is saved
+            save_checkpoint(self.checkpoint, state, self.recipe)
+            raise
         finally:
-            if state.step:
-                save_checkpoint(self.checkpoint, state, self.recipe)
             network.to("cpu").eval()
         return state.history
 
@@ -150,13 +151,25 @@ class TrainingRun:
             torch.stack([crop.classes for crop in crops]),
         )
 
-    def _close_epoch(self, state: _State, per_epoch: int, losses: list[float]) -> TrainProgress:
+    def _descend(self, state: _State, loss: Tensor) -> None:
+        """Take one step down the loss."""
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            self.checkpoint.unlink(missing_ok=True)  # going on from it would end here again
+            raise ModelError(f"the loss became {value} at step {state.step}: learn more slowly")
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature is untyped
+        nn.utils.clip_grad_norm_(state.network.parameters(), _GRADIENT_NORM)
+        state.optimiser.step()
+        state.losses.append(value)
+
+    def _close_epoch(self, state: _State, per_epoch: int) -> TrainProgress:
         epoch, fraction = math.ceil(state.step / per_epoch), self._fraction(state, per_epoch)
         due = epoch % self.recipe.validate_every == 0 or fraction >= 1
         scores = validate(state.network, self.validation) if self.validation and due else None
-        progress = TrainProgress(
-            epoch, state.step, min(fraction, 1.0), state.seconds, float(np.mean(losses)), scores
-        )
+        loss = float(np.mean(state.losses))
+        state.losses = []
+        progress = TrainProgress(epoch, state.step, min(fraction, 1.0), state.seconds, loss, scores)
         state.history.append(
             {
                 "epoch": epoch,
@@ -174,7 +187,7 @@ class _Clock:
 
     def __init__(self, earlier: float) -> None:
         self._start = time.monotonic() - earlier
-        self._saved = time.monotonic()
+        self._saved = -math.inf  # the first one at once: a run may be killed at any moment
 
     @property
     def seconds(self) -> float:
@@ -212,6 +225,7 @@ def save_checkpoint(path: Path, state: _State, recipe: Recipe) -> None:
         "optimiser": state.optimiser.state_dict(),
         "step": state.step,
         "seconds": state.seconds,
+        "losses": state.losses,
         "history": json.dumps(state.history),
     }
     with replacing(path, overwrite=True) as temporary:
@@ -227,20 +241,10 @@ def load_checkpoint(path: Path, state: _State, recipe: Recipe) -> None:
         state.network.load_state_dict(content["network"])
         state.optimiser.load_state_dict(content["optimiser"])
         state.step, state.seconds = int(content["step"]), float(content["seconds"])
+        state.losses = [float(loss) for loss in content["losses"]]
         state.history = json.loads(content["history"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: not a checkpoint of this network: {error}") from error
-
-
-def _descend(state: _State, loss: Tensor) -> float:
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise ModelError(f"the loss became {value} at step {state.step}: lower the learning rate")
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature is untyped
-    nn.utils.clip_grad_norm_(state.network.parameters(), _GRADIENT_NORM)
-    state.optimiser.step()
-    return value
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, done: float) -> None:

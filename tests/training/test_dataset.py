@@ -128,6 +128,13 @@ def break_index(folder, change):
         ),
         (lambda f: break_index(f, lambda c: c.update(labels={"0": "background"})), "1 to 254"),
         (lambda f: break_index(f, lambda c: c["labels"].update(x="name")), "not a number"),
+        (lambda f: break_index(f, lambda c: c["labels"].update({"99999": "far"})), "99999"),
+        (lambda f: break_index(f, lambda c: c["training"].pop()), r"ball_3.*not listed"),
+        (lambda f: break_index(f, lambda c: c["training"].append(c["training"][0])), "twice"),
+        (
+            lambda f: break_index(f, lambda c: c["training"][0].update(image="a\0b")),
+            "null",
+        ),
     ],
 )
 def test_a_broken_data_set_is_refused(folder, damage, word):

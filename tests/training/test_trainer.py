@@ -107,6 +107,7 @@ def test_an_exploding_loss_is_said(samples, tmp_path):
     broken = [replace(sample, image=sample.image * np.float32(np.nan)) for sample in samples]
     with pytest.raises(ModelError, match=r"the loss became nan at step 0"):
         train(broken, tmp_path / "c.pt")
+    assert not (tmp_path / "c.pt").exists()
 
 
 def test_validation_scores_each_class(samples):
