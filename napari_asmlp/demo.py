@@ -32,9 +32,14 @@ def template_path() -> Path:
     raise AsmlpError('the demo\'s volume is not here: pip install "napari-asmlp[demo]" brings it')
 
 
-def demo_volume() -> Volume:
-    """Return the region around the left hippocampus, on its part of the template's grid."""
-    template = read_volume(template_path())
+def demo_volume(volume: int | None = None) -> Volume:
+    """Return the region around the left hippocampus, on its part of the template's grid.
+
+    Parameters
+    ----------
+    volume : which one of a 4D file; the template is 3D
+    """
+    template = read_volume(template_path(), volume=volume)
     region = region_around(template.grid, _CENTRE_MM, _EXTENT_MM)
     grid = template.grid.cropped(region)
     return Volume(np.asarray(template.data[region.slices]), grid)

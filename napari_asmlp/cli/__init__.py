@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import NoReturn
 
 from napari_asmlp import __version__
 from napari_asmlp.cli.console import Console
@@ -29,17 +31,23 @@ COMMANDS = {
     "doctor": "say what is installed, what is missing and how to get it",
 }
 FAULT, WRONG_INPUT, CANCELLED = 1, 2, 130
+MOST_THREADS = 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _on_signals(_leave)
+    options = build_parser(words).parse_args(words)
+    _on_signals(_interrupt)
     try:
-        return _run(build_parser(words).parse_args(words))
+        return _run(options)
     except KeyboardInterrupt:
         Console().error("cancelled")
         return CANCELLED
+    except BrokenPipeError:  # whoever read our output, as `head` does, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -59,19 +67,29 @@ def _run(options: argparse.Namespace) -> int:
 
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser; only the command that `words` name is imported and filled in."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="napari-asmlp",
         description="Segment 3D volumes with an axial-shifted MLP, in napari or without it.",
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.set_defaults(quiet=False, debug=False, threads=None, volume=None)
+    common_options(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     named = {word for word in words if not word.startswith("-")}
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=f"{summary}.".capitalize())
+        description = f"{summary[0].upper()}{summary[1:]}."
+        command = commands.add_parser(name, help=summary, description=description)
         if name in named:
             module = importlib.import_module(f"napari_asmlp.cli.{name}")
             module.add_arguments(command)
     return parser
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to read on, and leave."""
+        self.exit(WRONG_INPUT, f"{self.prog}: {message}; see {self.prog} -h\n")
 
 
 def positive(text: str) -> int:
@@ -82,20 +100,45 @@ def positive(text: str) -> int:
     return number
 
 
-def common_options(parser: argparse.ArgumentParser, run: object) -> None:
-    """Give a command the options that every command has, and its function."""
-    parser.set_defaults(run=run)
+def threads(text: str) -> int:
+    """Read a number of threads that a machine can bear."""
+    number = positive(text)
+    if number > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{number} is more than {MOST_THREADS}")
+    return number
+
+
+def common_options(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the options that go with every command, before or after its name."""
+    unsaid = argparse.SUPPRESS  # a level that is not told anything leaves the others' word
     parser.add_argument("--version", action="version", version=f"napari-asmlp {__version__}")
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads to compute with")
     parser.add_argument(
-        "--volume", type=int, metavar="N", help="take volume N (from 0) of a 4D file"
+        "--quiet", action="store_true", default=unsaid, help="say nothing but errors"
+    )
+    parser.add_argument(
+        "--debug", action="store_true", default=unsaid, help="show the traceback of an error"
+    )
+    parser.add_argument(
+        "--threads", type=threads, default=unsaid, metavar="N", help="CPU threads to compute with"
+    )
+    parser.add_argument(
+        "--volume", type=int, default=unsaid, metavar="N", help="take volume N (from 0) of 4D files"
     )
 
 
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """End at once: an exception in the middle of imports does not come out as one."""
+    os.write(2, b"napari-asmlp: cancelled\n")
+    os._exit(CANCELLED)
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Let SIGTERM end the work as Ctrl-C does, so that it can clean up."""
+    """Let signals end the work by an exception, so that it can clean up."""
     raise KeyboardInterrupt
 
 

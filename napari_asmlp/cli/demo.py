@@ -27,7 +27,8 @@ _NAMES = ("image.nii.gz", "labels.nii.gz", "picture.png", "measurements.csv")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    common_options(parser, run)
+    parser.set_defaults(run=run)
+    common_options(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help=f"where to write (default: a new {_FOLDER})"
     )
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Segment, write labels, picture and measurements, and open the result in napari."""
-    volume, model = demo_volume(), zoo.load(_MODEL)
+    volume, model = demo_volume(options.volume), zoo.load(_MODEL)
     folder = _folder(options)
     image, labels, picture, table = (folder / name for name in _NAMES)
     console.note(f"volume: MNI152 T1, around the left hippocampus ({volume.grid.describe()})")

@@ -36,7 +36,8 @@ class Finding:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    common_options(parser, run)
+    parser.set_defaults(run=run)
+    common_options(parser)
 
 
 def run(_options: argparse.Namespace, _console: Console) -> int:

@@ -10,26 +10,32 @@ from pathlib import Path
 from napari_asmlp.cli import common_options
 from napari_asmlp.cli.console import Console
 from napari_asmlp.evaluate import evaluate, format_table
-from napari_asmlp.io.files import replacing
+from napari_asmlp.io.files import check_file, replacing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    common_options(parser, run)
+    parser.set_defaults(run=run)
+    common_options(parser)
     parser.add_argument("predictions", type=Path, help="labels: a file, or a folder of them")
     parser.add_argument("references", type=Path, help="reference labels, under the same names")
     parser.add_argument("--json", metavar="FILE|-", help="write the scores as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing JSON file")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Compare, print the table, and write JSON where asked to."""
-    result = evaluate(options.predictions, options.references)
+    if options.json not in (None, "-"):
+        folders = (options.predictions, options.references)
+        inputs = [f for p in folders for f in (p.iterdir() if p.is_dir() else [p])]
+        check_file(options.json, overwrite=options.overwrite, inputs=inputs)
+    result = evaluate(options.predictions, options.references, volume=options.volume)
     text = json.dumps(result, indent=1, allow_nan=False)
     if options.json == "-":
         sys.stdout.write(f"{text}\n")
         return 0
     if options.json:
-        with replacing(Path(options.json), overwrite=True) as temporary:
+        with replacing(Path(options.json), overwrite=options.overwrite) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
     if not console.quiet:
         sys.stdout.write(format_table(result) + "\n")

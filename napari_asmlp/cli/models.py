@@ -8,27 +8,33 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from napari_asmlp import zoo
 from napari_asmlp.cli import common_options, positive
 from napari_asmlp.cli.console import Console
+from napari_asmlp.errors import ModelError
+from napari_asmlp.io.files import check_file
 from napari_asmlp.model import Card, Model, save_model
 from napari_asmlp.networks.cost import count_flops, count_parameters
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command and its four parts."""
+    common_options(parser)
     parts = parser.add_subparsers(required=True, metavar="list|show|verify|import")
-    listing = parts.add_parser("list", help="the models that can be named")
-    common_options(listing, run_list)
+    parts.add_parser("list", help="the models that can be named").set_defaults(run=run_list)
     show = parts.add_parser("show", help="card, architecture, parameters and FLOPs of a model")
-    common_options(show, run_show)
-    show.add_argument("model", metavar="NAME|FILE")
+    show.set_defaults(run=run_show)
+    show.add_argument("model", metavar="NAME|FILE", help="a name of `list`, or a model file")
     verify = parts.add_parser("verify", help="load a model file and run it once")
-    common_options(verify, run_verify)
-    verify.add_argument("model", metavar="FILE")
+    verify.set_defaults(run=run_verify)
+    verify.add_argument("model", metavar="FILE", help="a model file, or a name of `list`")
     bring = parts.add_parser("import", help="bring a Med_ASMLP checkpoint over")
-    common_options(bring, run_import)
-    bring.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.pt")
+    bring.set_defaults(run=run_import)
+    bring.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT.pt", help="a state dict of the port's"
+    )
     bring.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
     bring.add_argument(
         "--shift-size",
@@ -38,12 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="extent of the axial shift it was trained with; not in the file (default: 5)",
     )
     bring.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    for part in parts.choices.values():
+        common_options(part)
 
 
 def run_list(_options: argparse.Namespace, _console: Console) -> int:
     """One line a model."""
     for entry in zoo.models():
         sys.stdout.write(f"{entry.name:20} {entry.origin:8} {entry.card.summary}\n")
+    for name, reason in zoo.damaged().items():
+        sys.stdout.write(f"{name:20} damaged  {reason}\n")
     return 0
 
 
@@ -57,16 +67,22 @@ def run_show(options: argparse.Namespace, _console: Console) -> int:
 def run_verify(options: argparse.Namespace, console: Console) -> int:
     """Load, check and run a model."""
     model = zoo.load(options.model)
-    flops = count_flops(model.network, (model.card.in_channels, *model.card.window))
+    unit = model.card.multiple_of
+    noise = torch.randn(1, model.card.in_channels, unit, unit, unit)
+    with torch.inference_mode():
+        logits = model.network(noise)
+    if not logits.isfinite().all():
+        raise ModelError(f"{model.path}: the network answers noise with NaN or infinity")
     console.note(
-        f"{model.card.name}: sound; {count_parameters(model.network):,} parameters,"
-        f" ran once on a window ({flops / 1e9:.1f} GFLOP), {model.hash}"
+        f"{model.card.name}: sound; {count_parameters(model.network):,} parameters, ran on"
+        f" {unit}x{unit}x{unit} voxels, {model.hash}"
     )
     return 0
 
 
 def run_import(options: argparse.Namespace, console: Console) -> int:
     """Write a Med_ASMLP checkpoint as a model file of ours."""
+    check_file(options.output, overwrite=options.overwrite, inputs=[options.checkpoint])
     model = zoo.import_checkpoint(options.checkpoint, options.shift_size)
     # Random or tiny weights lose digits in float16, and such a file is kept to be compared.
     path = save_model(model, options.output, overwrite=options.overwrite, half=False)

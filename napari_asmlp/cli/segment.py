@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from napari_asmlp import zoo
 from napari_asmlp.cli import common_options
 from napari_asmlp.cli.console import Console
-from napari_asmlp.devices import DEVICES, PRECISIONS
-from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
+from napari_asmlp.devices import DEVICES, PRECISIONS, resolve_device, resolve_precision
+from napari_asmlp.errors import AsmlpError, SettingsError
 from napari_asmlp.grid import Region
 from napari_asmlp.io import (
     base_name,
@@ -22,7 +22,7 @@ from napari_asmlp.io import (
     write_labels,
     write_volume,
 )
-from napari_asmlp.io.files import check_folder, refuse_existing, replacing
+from napari_asmlp.io.files import check_distinct, check_file, check_folder, replacing
 from napari_asmlp.model import Model
 from napari_asmlp.pipeline import Segmentation, SegmentSettings, iter_segment
 
@@ -45,7 +45,8 @@ class Task:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    common_options(parser, run)
+    parser.set_defaults(run=run)
+    common_options(parser)
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="volumes or folders")
     parser.add_argument(
         "-o",
@@ -56,8 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labels of one volume: a file; of several: a folder",
     )
     parser.add_argument("--model", metavar="NAME|FILE", help="by default the only bundled one")
-    parser.add_argument("--device", choices=DEVICES, default=_DEFAULTS.device)
-    parser.add_argument("--precision", choices=PRECISIONS, default=_DEFAULTS.precision)
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default=_DEFAULTS.device,
+        help="auto takes a GPU if there is one",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=_DEFAULTS.precision,
+        help="of the network; auto is the fastest that the device computes natively",
+    )
     parser.add_argument(
         "--overlap",
         type=float,
@@ -80,15 +91,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Segment every input; one that fails among several does not stop the others."""
+    model = zoo.load(zoo.default() if options.model is None else options.model)
+    resolve_precision(options.precision, resolve_device(options.device))
+    settings = SegmentSettings(
+        device=options.device,
+        precision=options.precision,
+        overlap=options.overlap,
+        probabilities=options.probabilities is not None,
+    )
     tasks = plan(options)
-    model = zoo.load(options.model or zoo.default_name())
     if len(tasks) == 1:
-        segment_one(tasks[0], model, options, console)
+        segment_one(tasks[0], model, settings, options, console)
         return 0
     failures: dict[str, str] = {}
     for task in tasks:
         try:
-            segment_one(task, model, options, console)
+            segment_one(task, model, settings, options, console)
         except AsmlpError as error:
             failures[task.source.name] = " ".join(str(error).split())
     console.note(f"{len(tasks) - len(failures)} of {len(tasks)} volumes segmented")
@@ -97,17 +115,17 @@ def run(options: argparse.Namespace, console: Console) -> int:
     return 1 if failures else 0
 
 
-def segment_one(task: Task, model: Model, options: argparse.Namespace, console: Console) -> None:
+def segment_one(
+    task: Task,
+    model: Model,
+    settings: SegmentSettings,
+    options: argparse.Namespace,
+    console: Console,
+) -> None:
     """Segment one volume and write its labels and the record of the run."""
     volume = read_volume(task.source, volume=options.volume)
-    region = Region.parse(options.region, volume.grid.shape) if options.region else None
-    settings = SegmentSettings(
-        device=options.device,
-        precision=options.precision,
-        overlap=options.overlap,
-        region=region,
-        probabilities=options.probabilities is not None,
-    )
+    if options.region is not None:
+        settings = replace(settings, region=Region.parse(options.region, volume.grid.shape))
     result = console.follow(iter_segment(volume, model, settings), task.source.name)
     write_labels(result.labels, task.output, overwrite=options.overwrite)
     report = result.report | {"volume": options.volume, "output": str(task.output)}
@@ -125,14 +143,7 @@ def plan(options: argparse.Namespace) -> list[Task]:
             read_volume(tasks[0].source)
     else:
         tasks = _folder_tasks(options)
-    for task in tasks:
-        if single:
-            check_output(task.output, overwrite=options.overwrite, inputs=[task.source])
-        elif not options.overwrite:
-            refuse_existing(task.output)
-        if not options.overwrite:
-            refuse_existing(task.record)
-    _check_extras(options, tasks, single=single)
+    _check_outputs(options, tasks, single=single)
     return tasks
 
 
@@ -146,32 +157,30 @@ def _folder_tasks(options: argparse.Namespace) -> list[Task]:
         if name in outputs:
             raise SettingsError(f"{outputs[name]} and {source}: both would be written to {name}")
         outputs[name] = source
-    folder = options.output
-    if not folder.exists():
+    return [Task(source, options.output / name) for name, source in outputs.items()]
+
+
+def _check_outputs(options: argparse.Namespace, tasks: list[Task], *, single: bool) -> None:
+    """Refuse outputs that cannot or must not be written; make the folder for several."""
+    extras = [path for path in (options.probabilities, options.report) if path is not None]
+    if extras and not single:
+        raise SettingsError(f"{extras[0]}: --probabilities and --report go with one volume")
+    folder: Path = options.output
+    is_new = not single and not folder.exists()
+    if is_new:
         check_folder(folder.parent)
-        folder.mkdir()
-    check_folder(folder)
-    tasks = [Task(source, folder / name) for name, source in outputs.items()]
-    for task in tasks:
-        check_output(task.output, overwrite=True, inputs=sources)
-    return tasks
-
-
-def _check_extras(options: argparse.Namespace, tasks: list[Task], *, single: bool) -> None:
-    """Probabilities and the report are of one volume."""
-    for path in (options.probabilities, options.report):
-        if path is None:
-            continue
-        if not single:
-            raise SettingsError(f"{path}: --probabilities and --report go with one volume")
-        check_folder(path.parent)
-        if not options.overwrite:
-            refuse_existing(path)
+    inputs = [task.source for task in tasks]
+    check_distinct([path for task in tasks for path in (task.output, task.record)] + extras)
+    allowed = {"overwrite": options.overwrite, "inputs": inputs}
     if options.probabilities is not None:
-        inputs = [task.source for task in tasks]
-        check_output(options.probabilities, overwrite=options.overwrite, inputs=inputs)
-        if options.probabilities == options.output:
-            raise OutputError(f"{options.output}: labels and probabilities need different files")
+        check_output(options.probabilities, **allowed)
+    if options.report is not None:
+        check_file(options.report, **allowed)
+    if is_new:
+        folder.mkdir()
+    for task in tasks:
+        check_output(task.output, **allowed)
+        check_file(task.record, **allowed)
 
 
 def _write_extras(

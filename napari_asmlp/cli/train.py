@@ -13,7 +13,7 @@ from napari_asmlp.cli import common_options, positive
 from napari_asmlp.cli.console import Console
 from napari_asmlp.devices import DEVICES
 from napari_asmlp.errors import SettingsError
-from napari_asmlp.io.files import check_folder, replacing
+from napari_asmlp.io.files import check_distinct, check_file, replacing
 from napari_asmlp.pipeline import TrainJob, iter_train
 from napari_asmlp.training.recipe import RECIPE, Recipe, read_recipe
 
@@ -22,14 +22,17 @@ _DEFAULTS = Recipe()
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    common_options(parser, run)
+    parser.set_defaults(run=run)
+    common_options(parser)
     parser.add_argument(
         "dataset", type=Path, help="folder with dataset.json, imagesTr and labelsTr"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL.safetensors")
     parser.add_argument("--recipe", type=Path, metavar="FILE.toml", help="all settings of a run")
     parser.add_argument("--init", metavar="NAME|FILE", help="model whose weights to start from")
-    parser.add_argument("--network", choices=("asmlp",), default="asmlp")
+    parser.add_argument(
+        "--network", choices=("asmlp",), default="asmlp", help="architecture (default: asmlp)"
+    )
     parser.add_argument(
         "--minutes", type=float, metavar="M", help="learn for this long, whatever the epochs"
     )
@@ -44,11 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K/N",
         help=f"part kept out of training, or 'all' to keep none (default: {_DEFAULTS.fold})",
     )
-    parser.add_argument("--seed", type=int, metavar="S")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--seed", type=int, metavar="S", help="of all that is random (default: 0)")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto", help="auto takes a GPU if there is one"
+    )
     parser.add_argument("--resume", action="store_true", help="go on after a kill or a cancel")
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="scores of every epoch")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing model")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -59,11 +64,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
         recipe_of(options),
         options.device,
         options.init,
+        options.volume,
         options.resume,
         options.overwrite,
     )
     if options.report:
-        check_folder(options.report.parent)
+        check_distinct([options.output, options.report])
+        check_file(options.report, overwrite=options.overwrite, inputs=_inputs(options))
     try:
         trained = console.follow(iter_train(job), job.output.name)
     except KeyboardInterrupt:
@@ -71,13 +78,20 @@ def run(options: argparse.Namespace, console: Console) -> int:
             console.note(f"stopped; go on with --resume (state: {job.checkpoint})")
         raise
     if options.report:
-        with replacing(options.report, overwrite=True) as temporary:
+        with replacing(options.report, overwrite=options.overwrite) as temporary:
             temporary.write_text(json.dumps(trained.report, indent=1) + "\n", encoding="utf-8")
     mean = trained.model.card.mean_dice
     kept_out = len(trained.report["kept_out"])
     note = "" if mean is None else f": mean Dice {mean:.4f} on {kept_out} cases kept out"
     console.note(f"{job.output}{note}")
     return 0
+
+
+def _inputs(options: argparse.Namespace) -> list[Path]:
+    """Return the files that a report must not replace."""
+    folder: Path = options.dataset
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    return files + [options.recipe] * (options.recipe is not None)
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from napari_asmlp.cli import COMMANDS, main
-from napari_asmlp.model import save_model
+from napari_asmlp.model import Preprocessing, save_model
 from tests.blobs import AFFINE, ball, write_dataset
 from tests.models import small_model
 from tests.networks.port import Port
@@ -126,6 +127,22 @@ def damaged_gzip(files):
     (files / "bad.nii.gz").write_bytes(content[: len(content) // 2])
 
 
+def flipped_gzip(files):
+    """A wrong checksum is all that tells of it."""
+    content = bytearray((files / "scan.nii.gz").read_bytes())
+    content[-6] ^= 1
+    (files / "bad.nii.gz").write_bytes(bytes(content))
+
+
+def of_metres(files):
+    """A spacing that is wrong by orders of magnitude must not eat the machine."""
+    image = np.random.default_rng(0).normal(size=(40, 40, 40))
+    affine = np.diag([1e4, 1e4, 1e4, 1])
+    nibabel.save(nibabel.Nifti1Image(image, affine), files / "bad.nii.gz")
+    fixed = small_model(preprocessing=Preprocessing(spacing=(1.0, 1.0, 1.0)))
+    save_model(fixed, files / "m.safetensors", overwrite=True)
+
+
 def constant(files):
     nibabel.save(nibabel.Nifti1Image(np.ones((9, 9, 9), np.int16), AFFINE), files / "bad.nii.gz")
 
@@ -140,7 +157,16 @@ def flat(files):
 
 
 @pytest.mark.parametrize(
-    "make", [damaged_gzip, constant, not_finite, flat, lambda f: (f / "bad.nii.gz").write_text("")]
+    "make",
+    [
+        damaged_gzip,
+        flipped_gzip,
+        constant,
+        not_finite,
+        flat,
+        of_metres,
+        lambda f: (f / "bad.nii.gz").write_text(""),
+    ],
 )
 def test_bad_volumes_are_answered_in_one_line(call, files, make):
     make(files)
@@ -163,7 +189,24 @@ def test_bad_volumes_are_answered_in_one_line(call, files, make):
         ((*SEGMENT, "l.nii.gz", "--overlap", "1.5"), "1.5"),
         ((*SEGMENT, "l.nii.gz", "--volume", "3"), "3"),
         ((*SEGMENT, "l.nii.gz", "--report", "absent/r.json"), "absent"),
-        ((*SEGMENT, "l.nii.gz", "--probabilities", "l.nii.gz"), "different files"),
+        ((*SEGMENT, "l.nii.gz", "--probabilities", "./l.nii.gz"), "two outputs"),
+        ((*SEGMENT, "l.nii.gz", "--report", "l.nii.gz.json"), "two outputs"),
+        ((*SEGMENT, "l.nii.gz", "--report", "scan.nii.gz", "--overwrite"), "is the input"),
+        ((*SEGMENT, "l.nii.gz", "--report", ".", "--overwrite"), "is a folder"),
+        ((*SEGMENT, "l.nii.gz", "--overlap", "much"), "'much'"),
+        ((*SEGMENT, "l.nii.gz", "--threads", "99999999"), "99999999"),
+        (("segment", ".", "--model", "m.safetensors", "-o", "new", "--overlap", "7"), "7"),
+        (("segment", ".", "--model", "nobody", "-o", "new"), "nobody"),
+        (("evaluate", "truth.nii.gz", "truth.nii.gz", "--json", "m.safetensors"), "exists"),
+        (
+            ("evaluate", "truth.nii.gz", "truth.nii.gz", "--json", "truth.nii.gz", "--overwrite"),
+            "is the input",
+        ),
+        (("models", "import", "m.safetensors", "-o", "i.safetensors"), "m.safetensors"),
+        (("models", "import", "scan.nii.gz", "-o", "i.safetensors"), "scan.nii.gz"),
+        (("train", ".", "-o", "t.safetensors", "--seed", "-1"), "seed"),
+        (("train", ".", "-o", "t.safetensors", "--minutes", "inf"), "minutes"),
+        (("train", ".", "-o", "t.safetensors", "--report", "t.safetensors"), "two outputs"),
         (("segment", "none.nii.gz", "--model", "m.safetensors", "-o", "l.nii.gz"), "none.nii.gz"),
         (("segment", "scan.nii.gz", "--model", "nobody", "-o", "l.nii.gz"), "nobody"),
         (("segment", "scan.nii.gz", "--model", "truth.nii.gz", "-o", "l.nii.gz"), "truth.nii.gz"),
@@ -190,9 +233,27 @@ def test_debug_shows_the_traceback(call):
     assert "Traceback" in err
 
 
-@pytest.mark.parametrize("words", [[], ["--nonsense"], ["segment"], ["paint"]])
-def test_wrong_usage_is_status_2(call, words):
+@pytest.mark.parametrize("words", [[], ["--nonsense"], ["segment"], ["paint"], ["models"]])
+def test_wrong_usage_is_status_2_and_one_line(call, words):
+    status, out, err = call(*words)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "-h" in err
+
+
+@pytest.mark.parametrize(
+    "words", [("--quiet", "models", "list"), ("models", "--quiet", "list"), ("models", "list")]
+)
+def test_common_options_go_anywhere(call, words):
+    status, out, _ = call(*words)
+    assert status == 0 and "hippocampus" in out
+
+
+def test_evaluate_takes_one_volume_of_several(call, files):
+    truth = np.asarray(nibabel.load(files / "truth.nii.gz").dataobj)
+    nibabel.save(nibabel.Nifti1Image(np.stack([truth * 0, truth], -1), AFFINE), files / "4d.nii")
+    words = ("evaluate", "4d.nii", "4d.nii", "--json", "-")
     assert call(*words)[0] == 2
+    assert json.loads(call(*words, "--volume", 1)[1])["mean"]["all"]["dice"] == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -295,3 +356,26 @@ def test_signals_cancel_cleanly(files, number):
     assert process.returncode == 130
     assert "cancelled" in err and "Traceback" not in err
     assert content(files) == before
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.4, 0.8])
+def test_a_signal_during_the_imports_ends_it_at_once(files, delay):
+    words = ["segment", "scan.nii.gz", "--model", "m.safetensors", "-o", "l.nii.gz"]
+    script = (
+        "import sys; from napari_asmlp.cli import main; print('up', flush=True)\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *words],
+        cwd=files,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "up\n"
+        time.sleep(delay)
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "napari-asmlp: cancelled\n"
