@@ -18,6 +18,7 @@ from napari.utils.notifications import show_warning
 
 from napari_asmlp.io import check_output, read_volume, write_labels
 from napari_asmlp.io.formats import format_of
+from napari_asmlp.viewer.ahead import import_ahead
 from napari_asmlp.viewer.camera import show_radiological
 from napari_asmlp.viewer.layers import (
     METADATA_KEY,
@@ -50,7 +51,7 @@ def read(path: Paths) -> list[LayerData]:
     """
     volumes = [read_volume(file) for file in _listed(path)]
     layers = [layer for volume in volumes for layer in _show(volume)]
-    show_radiological()
+    _prepare_window()
     return layers
 
 
@@ -106,7 +107,7 @@ def sample() -> list[LayerData]:
     layers = image_layer_data(demo_volume())
     for _, attributes, _ in layers:
         attributes["name"] = SAMPLE_NAME
-    show_radiological()
+    _prepare_window()
     return layers
 
 
@@ -114,6 +115,17 @@ def _show(volume: Volume) -> list[LayerData]:
     if volume.channels > MOST_CHANNELS:
         show_warning(f"{volume.name} holds {volume.channels} volumes; the first is shown")
     return image_layer_data(volume)
+
+
+def _prepare_window() -> None:
+    """Do what the window that asked for a volume needs for it; without one, nothing happens."""
+    if napari.current_viewer() is None:
+        return
+    from napari_asmlp.viewer.shortcuts import take_save_shortcut  # needs Qt, which files need not
+
+    show_radiological()
+    import_ahead()
+    take_save_shortcut()
 
 
 def _open_images(layer: Labels) -> list[Path]:

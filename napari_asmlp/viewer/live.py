@@ -97,6 +97,7 @@ class LiveLabels:
             self._hidden = target.visible
             target.visible = False
         add_labels(self._viewer, self.layer)
+        self.layer.editable = target is None  # strokes in a preview would be lost
 
 
 class LiveRun(QObject):
@@ -105,11 +106,13 @@ class LiveRun(QObject):
     Signals
     -------
     progressed(Progress) : for each window
+    failed(message) : before `ended`, if the job raises
     ended(layer, result) : once; the layer that holds what is finished or None, and what the job
         returned or None if it was cancelled or failed
     """
 
     progressed = Signal(object)
+    failed = Signal(str)
     ended = Signal(object, object)
 
     def __init__(self, job: Job, labels: LiveLabels) -> None:
@@ -120,6 +123,7 @@ class LiveRun(QObject):
         self._task = Task(job, self)
         self._task.stepped.connect(self._step)
         self._task.returned.connect(self._keep)
+        self._task.failed.connect(self.failed)
         self._task.ended.connect(self._end)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)

@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QLineEdit, QPushButton, QVBoxLayout, QWidget
 
-from napari_asmlp.errors import SettingsError
+from napari_asmlp.errors import AsmlpError, SettingsError
 from napari_asmlp.grid import Region
 from napari_asmlp.viewer.commands import errors_shown
 from napari_asmlp.viewer.layers import REGION_KEY, index_at, shown_index, volume_of
@@ -155,6 +155,17 @@ class RegionRow(QWidget):
             self._text.setText(str(region))
             self._box.show(image, region)
 
+    def follow_image(self) -> None:
+        """Move the box to the image that is now chosen; a region that does not fit goes."""
+        image, _ = self._choice()
+        self._box.hide()
+        if image is None or not self.text:
+            return
+        try:
+            self._show_typed_on(image)
+        except AsmlpError:
+            self._text.clear()
+
     def close_box(self) -> None:
         """Take box and mouse back from the viewer."""
         self._picker.turn(on=False)
@@ -169,5 +180,9 @@ class RegionRow(QWidget):
         image, _ = self._choice()
         if image is None or not self.text:
             return
+        self._box.hide()
         with errors_shown():
-            self._box.show(image, Region.parse(self.text, volume_of(image).grid.shape))
+            self._show_typed_on(image)
+
+    def _show_typed_on(self, image: Image) -> None:
+        self._box.show(image, Region.parse(self.text, volume_of(image).grid.shape))

@@ -124,7 +124,7 @@ def progress_text(progress: Progress) -> str:
     parts = [f"{progress.done} of {progress.total} windows"]
     if progress.rate:
         parts.append(f"{progress.rate:.1f} a second")
-    if progress.seconds_left is not None:
+    if progress.seconds_left:  # neither before the first window nor after the last
         parts.append(f"{_duration(progress.seconds_left)} left")
     return " · ".join(parts)
 

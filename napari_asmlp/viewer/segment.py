@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, FloatSpinBox
 from napari.layers import Image, Labels, Layer
-from napari.utils.notifications import show_info
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QFormLayout,
@@ -23,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_asmlp.devices import DEVICES
 from napari_asmlp.errors import AsmlpError
 from napari_asmlp.viewer.card import sizes_html, sizes_text
-from napari_asmlp.viewer.commands import errors_shown, export_labels_command
+from napari_asmlp.viewer.commands import export_labels_command
 from napari_asmlp.viewer.layers import check_same_grid, is_labels
 from napari_asmlp.viewer.live import LiveLabels, LiveRun
 from napari_asmlp.viewer.models import ModelChooser, shorten
@@ -35,6 +36,7 @@ from napari_asmlp.viewer.request import (
     progress_text,
     resolve,
 )
+from napari_asmlp.viewer.shortcuts import take_save_shortcut
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -58,6 +60,8 @@ class SegmentPanel(QWidget):
         self._viewer = napari_viewer
         self._run: LiveRun | None = None
         self._order: Order | None = None
+        self._failure = ""
+        take_save_shortcut()
         self._make_fields()
         self._make_footer()
         column = QVBoxLayout(self)
@@ -88,17 +92,23 @@ class SegmentPanel(QWidget):
 
     def run(self) -> None:
         """Segment as the fields say; wrong input is shown as a notification."""
-        with errors_shown():
+        try:
             order = resolve(self.wish())
-            if self._run is not None:  # the later one counts
-                self._run.cancel()
-                self._run.blockSignals(True)
             live = LiveLabels(self._viewer, order.empty_labels(), order.target)
-            self._run, self._order = LiveRun(order.job(), live), order
-            self._run.progressed.connect(self._show_progress)
-            self._run.ended.connect(self._end)
-            self._show_busy()
-            self._run.start()
+        except AsmlpError as error:
+            show_error(str(error))
+            if self._run is None:
+                self._show_idle(str(error))
+            return
+        if self._run is not None:  # the later one counts
+            self._run.cancel()
+            self._run.blockSignals(True)
+        self._run, self._order = LiveRun(order.job(), live), order
+        self._run.progressed.connect(self._show_progress)
+        self._run.failed.connect(self._keep_failure)
+        self._run.ended.connect(self._end)
+        self._show_busy()
+        self._run.start()
 
     def cancel(self) -> None:
         """Stop the run; what is finished stays."""
@@ -140,6 +150,7 @@ class SegmentPanel(QWidget):
             " slower",
         )
         self.image.changed.connect(lambda _: self.target.reset_choices())
+        self.image.changed.connect(lambda _: self.region.follow_image())
         for combo in (self.image, self.target):
             shorten(combo)
 
@@ -154,8 +165,8 @@ class SegmentPanel(QWidget):
         self.export_button.setToolTip("Save the selected labels on the grid of the image file")
         self.export_button.clicked.connect(self._export)
         self.bar = QProgressBar()
-        self.status = _text()
-        self.sizes = _text()
+        self.status = _text(Qt.TextFormat.PlainText)
+        self.sizes = _text(Qt.TextFormat.RichText)
 
     def _form(self) -> QFormLayout:
         form = QFormLayout()
@@ -198,6 +209,7 @@ class SegmentPanel(QWidget):
         self.bar.show()
         self.status.setText("Loading the model…")
         self.sizes.setText("")
+        self._failure = ""
 
     def _show_progress(self, progress: Progress) -> None:
         self.bar.setRange(0, progress.total)
@@ -209,13 +221,17 @@ class SegmentPanel(QWidget):
         self.run_button.setEnabled(True)
         self.cancel_button.setEnabled(False)
         self.bar.hide()
-        self.status.setText(text)
+        self.status.setText(_breakable(text))
+        self.sizes.setText("")
+
+    def _keep_failure(self, message: str) -> None:
+        self._failure = message
 
     def _end(self, layer: Labels | None, result: Segmentation | None) -> None:
         self._run = None
         if result is None or layer is None:
             kept = f"; what was finished is in {layer.name!r}" if layer is not None else ""
-            self._show_idle(f"Stopped{kept}")
+            self._show_idle(f"{self._failure or 'Stopped'}{kept}")
             return
         self._show_idle("Done")
         volumes = result.report["volumes_mm3"]
@@ -237,7 +253,12 @@ def _named(layers: Iterable[Layer]) -> list[tuple[str, Layer]]:
     return [(layer.name, layer) for layer in layers]
 
 
-def _text() -> QLabel:
-    label = QLabel(textFormat=Qt.TextFormat.RichText, wordWrap=True)
+def _breakable(text: str) -> str:
+    """Let long names break over lines, which a label otherwise cuts off at the panel's edge."""
+    return re.sub(r"([_./\\])", "\\1\u200b", text)
+
+
+def _text(kind: Qt.TextFormat) -> QLabel:
+    label = QLabel(textFormat=kind, wordWrap=True)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     return label

@@ -30,7 +30,7 @@ def open_result(image: Path, labels: Path, entries: Iterable[LabelEntry]) -> nap
     for axis, where in enumerate(layer.data.nonzero()):
         if where.size:
             viewer.dims.set_current_step(axis, round(float(where.mean())))
-    viewer.window.add_plugin_dock_widget("napari-asmlp", "Segment")
+    viewer.window.add_plugin_dock_widget("napari-asmlp", "Segment")  # which takes Ctrl+S, too
     return viewer
 
 

@@ -7,16 +7,19 @@ here knows what the work is.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QThreadPool, Signal
 from superqt.utils import WorkerBase
 
 from napari_asmlp.errors import AsmlpError
+
+_LAST_STEP_MS = 30_000  # what a step may still take when the interpreter exits
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class _Worker(WorkerBase):  # type: ignore[type-arg]  # its result is whatever t
             steps.close()
         return None
 
+    def stop_and_wait(self) -> None:
+        """Stop for good: a thread that outlives the interpreter aborts the process."""
+        self.quit()
+        QThreadPool.globalInstance().waitForDone(_LAST_STEP_MS)
+
 
 class Task(QObject):
     """One run of a job.
@@ -85,11 +93,13 @@ class Task(QObject):
     -------
     stepped(step) : for each value that the generator yields
     returned(result) : once, if it ends by itself
+    failed(message) : once, if it raises; the message has been shown as a notification
     ended() : once, whatever happened, when the thread is done
     """
 
     stepped = Signal(object)
     returned = Signal(object)
+    failed = Signal(str)
     ended = Signal()
 
     def __init__(self, job: Job, parent: QObject | None = None) -> None:
@@ -103,10 +113,12 @@ class Task(QObject):
         self._worker.yielded.connect(self.stepped)
         self._worker.returned.connect(self.returned)
         self._worker.finished.connect(self.ended)
+        self._worker.finished.connect(self._leave)
         self.destroyed.connect(self._worker.quit)  # the window has gone: nobody waits for it
 
     def start(self) -> None:
         """Begin, in a thread of Qt's pool."""
+        atexit.register(self._worker.stop_and_wait)
         self._worker.start()
 
     def cancel(self) -> None:
@@ -123,6 +135,9 @@ class Task(QObject):
         """Whether it was asked to stop."""
         return bool(self._worker.abort_requested)
 
+    def _leave(self) -> None:
+        atexit.unregister(self._worker.stop_and_wait)
+
     def _report(self, error: Exception) -> None:
         """Show wrong input in one line; a fault of the program as napari shows its own."""
         if self.signalsBlocked():
@@ -131,3 +146,4 @@ class Task(QObject):
             show_error(str(error))
         else:
             notification_manager.receive_error(type(error), error, error.__traceback__)
+        self.failed.emit(str(error))

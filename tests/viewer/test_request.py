@@ -109,6 +109,7 @@ def test_a_model_of_any_field_of_view_gives_a_box_of_one_window():
     [
         (Progress("reading", 0, 48, 0.0), "0 of 48 windows"),
         (Progress("segmenting", 12, 48, 4.0), "12 of 48 windows · 3.0 a second · 12 s left"),
+        (Progress("segmenting", 48, 48, 16.0), "48 of 48 windows · 3.0 a second"),
         (Progress("segmenting", 1, 100, 10.0), "1 of 100 windows · 0.1 a second · 16 min left"),
     ],
 )

@@ -88,6 +88,7 @@ def test_into_existing_labels_as_one_change(window, panel, pipeline, qtbot):
     start_and_hold(panel, pipeline, qtbot)
     assert planes_of(window.layers["scan labels (preview)"])[:4] == [1, 2, 1, 5]
     assert planes_of(target) == [5] * 8
+    assert not window.layers["scan labels (preview)"].editable  # strokes in it would be lost
     pipeline.go.set()
     finish(panel, qtbot)
     assert [layer.name for layer in window.layers] == ["scan", "scan labels"]
@@ -143,6 +144,16 @@ def test_wrong_input_is_a_notification(window, panel, pipeline, qtbot, notes):
     panel.run()
     assert panel._run is None
     assert any("nowhere" in note for note in notes)
+    assert "nowhere" in panel.status.text()  # a notification is cut to its first words
+
+
+def test_a_refused_run_takes_away_what_the_last_one_said(window, panel, pipeline, qtbot):
+    panel.run()
+    finish(panel, qtbot)
+    panel.region._text.setText("nowhere")
+    panel.run()
+    assert panel.sizes.text() == ""
+    assert "Done" not in panel.status.text()
 
 
 @pytest.mark.parametrize("error", [SettingsError("give a region"), ValueError("a fault")])
@@ -151,6 +162,7 @@ def test_an_error_in_the_work_is_a_notification(window, panel, pipeline, qtbot, 
     panel.run()
     finish(panel, qtbot)
     assert notes.count(str(error)) == 1
+    assert panel.status.text() == str(error)
     assert [layer.name for layer in window.layers] == ["scan"]
     assert panel.run_button.isEnabled()
 
@@ -173,6 +185,27 @@ def test_a_box_is_placed_in_the_middle_and_moved_by_a_click(window, panel):
     assert panel.region.text == "0:6,0:7,0:8"
     panel.region._text.clear()
     assert "region of scan" not in window.layers
+
+
+def test_the_box_follows_the_image_and_goes_with_a_region_that_does_not_fit(window, panel):
+    window.add_image(np.zeros(SHAPE), name="same")
+    window.add_image(np.zeros((2, 2, 2)), name="small")
+    panel.image.value = window.layers["scan"]
+    panel.region._text.setText("0:2,:,1:3")
+    panel.region._text.editingFinished.emit()
+    panel.image.value = window.layers["same"]
+    assert [layer.name for layer in window.layers if "region" in layer.name] == ["region of same"]
+    panel.image.value = window.layers["small"]
+    assert not panel.region.text
+    assert not [layer for layer in window.layers if "region" in layer.name]
+
+
+def test_a_box_does_not_outlive_its_region(window, panel, notes):
+    for text in ("0:2,:,1:3", "0:99,:,1:3"):
+        panel.region._text.setText(text)
+        panel.region._text.editingFinished.emit()
+    assert any("0:99" in note for note in notes)
+    assert not [layer for layer in window.layers if "region" in layer.name]
 
 
 def test_a_damaged_model_does_not_hide_the_others(window, model_file, notes):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from threading import Event, get_ident
 
 import pytest
@@ -57,9 +59,10 @@ def test_every_error_is_one_notification(qtbot, notes, error):
         raise error
 
     job = task(steps, qtbot)
-    with qtbot.waitSignal(job.ended, timeout=30_000):
+    with qtbot.waitSignals([job.failed, job.ended], timeout=30_000) as signals:
         job.start()
     assert notes == [str(error)]
+    assert signals.all_signals_and_args[0].args == (str(error),)
 
 
 def test_an_error_on_the_way_in_is_reported_too(qtbot, notes):
@@ -74,3 +77,27 @@ def test_an_error_on_the_way_in_is_reported_too(qtbot, notes):
 
 def test_a_title_says_what_is_busy():
     assert str(Job("segmentation of scan", iter)) == "segmentation of scan"
+
+
+EXIT_WHILE_BUSY = """
+import sys, time
+from qtpy.QtCore import QCoreApplication
+from napari_asmlp.viewer.tasks import Job, Task
+
+def steps():
+    while True:
+        time.sleep(0.01)
+        yield
+
+app = QCoreApplication([])
+task = Task(Job("a test", steps))
+task.stepped.connect(lambda _: app.quit())
+task.start()
+app.exec_() if hasattr(app, "exec_") else app.exec()
+sys.exit(3)
+"""
+
+
+def test_the_interpreter_exits_cleanly_while_a_task_runs():
+    done = subprocess.run([sys.executable, "-c", EXIT_WHILE_BUSY], timeout=120, check=False)
+    assert done.returncode == 3
