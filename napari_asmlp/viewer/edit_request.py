@@ -1,0 +1,324 @@
+"""From what the Edit labels panel says to a change that can be shown and committed: no window.
+
+Wishes speak of planes and slices as they are shown; tools, of axes and indices of the file. This
+module turns the one into the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_asmlp.edit import Change, Target, Tool
+from napari_asmlp.errors import SettingsError
+from napari_asmlp.grid import Grid, Orientation, Region
+from napari_asmlp.viewer.layers import (
+    AXIS_LABELS,
+    check_same_grid,
+    shown_index,
+    source_view,
+    volume_of,
+)
+from napari_asmlp.viewer.tasks import Job
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
+
+LOCKED_KEY = "napari_asmlp_locked"  # in a layer's metadata: the values that tools leave alone
+PLANES = ("axial", "coronal", "sagittal")  # across the layer's axes S, A and R
+AXIS_FIELD = "axis"
+_LARGEST_VALUE = 65_535
+_MOST_NAMED = 4  # labels in the text of a change
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The state of the panel.
+
+    Parameters
+    ----------
+    layer, tool
+        None where nothing is chosen.
+    settings
+        The tool's fields; an axis is one of the layer's, a slice is counted along it as shown, a
+        region is text.
+    image
+        Only looked at by tools that need one.
+    value
+        The label to edit; None for all.
+    slice_only
+        Edit only the slice that is shown.
+    across, point
+        The layer axis across the slice shown (None where there is no one slice), and the place of
+        the viewer's sliders in its world.
+    overwrite
+        Whether other labels may lose voxels.
+    """
+
+    layer: Labels | None
+    tool: type[Tool] | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    image: Image | None = None
+    value: int | None = None
+    slice_only: bool = False
+    across: int | None = None
+    point: tuple[float, ...] = ()
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Order:
+    """An edit that can be computed; equal orders on equal labels give equal changes."""
+
+    layer: Labels
+    grid: Grid
+    tool: Tool
+    target: Target
+    image: Image | None
+
+    def job(self) -> Job:
+        """Return the work, for a task; it returns a `Prepared`."""
+        return Job(f"{self.tool.title.lower()} in {self.layer.name}", self._steps)
+
+    def _steps(self) -> Generator[None, None, Prepared]:
+        # the user may paint meanwhile: the tool sees one state, and it is known which
+        before = source_view(self.layer).copy(order="K")
+        image = None if self.image is None else volume_of(self.image).array()
+        yield
+        change = self.tool(before, self.target, self.grid.spacing, image)
+        yield
+        return Prepared(self, before, change)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A computed change.
+
+    Parameters
+    ----------
+    before : integer array (i, j, k)
+        The labels that it was computed from.
+    """
+
+    order: Order
+    before: NDArray[Any]
+    change: Change
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the layer still holds what the change was computed from, voxel for voxel."""
+        now = source_view(self.order.layer)
+        return now.dtype == self.before.dtype and np.array_equal(now, self.before)
+
+    def commit(self) -> None:
+        """Bring the change into the layer, as one step that one undo takes back.
+
+        Raises
+        ------
+        SettingsError
+            If the layer has changed since; nothing is written.
+        """
+        layer, change = self.order.layer, self.change
+        if not self.is_current:
+            raise SettingsError(f"labels {layer.name!r} have changed meanwhile: apply once more")
+        if not change.count:
+            return
+        where = np.nonzero(change.mask)
+        index = tuple(n + along.start for n, along in zip(where, change.region, strict=True))
+        with layer.block_history():
+            values = change.values.astype(layer.data.dtype)
+            layer.data_setitem(shown_index(layer, index), values, refresh=False)
+        layer.refresh()
+
+
+def resolve(wish: Wish) -> Order:
+    """Turn the state of the panel into an order.
+
+    Raises
+    ------
+    AsmlpError
+        Saying what is missing or wrong, and what to do.
+    """
+    layer, tool = wish.layer, wish.tool
+    if layer is None:
+        raise SettingsError("there are no labels: open, paint or segment some first")
+    if tool is None:
+        raise SettingsError("no tool is chosen: choose one")
+    grid = _editable_grid(layer)
+    image = wish.image if tool.needs_image else None
+    if tool.needs_image:
+        if image is None:
+            raise SettingsError(f"{tool.title!r} looks at an image: open or choose one")
+        check_same_grid(layer, image)
+    plane = shown_plane(layer, wish.across, wish.point) if wish.slice_only else None
+    target = Target(wish.value, plane, locked_values(layer), wish.overwrite)
+    return Order(layer, grid, tool(**_settings(tool, wish.settings, grid)), target, image)
+
+
+def shown_plane(layer: Labels, across: int | None, point: tuple[float, ...]) -> tuple[int, int]:
+    """Return the shown slice of a layer as axis and index of its volume.
+
+    Parameters
+    ----------
+    across, point
+        As of `Wish`.
+
+    Raises
+    ------
+    SettingsError
+        If no single slice is shown, or one outside the layer.
+    """
+    if across is None:
+        raise SettingsError(
+            "the viewer does not show one slice of the labels: switch it to 2D, or edit in 3D"
+        )
+    shown, size = _slice_at(layer, across, point), layer.data.shape[across]
+    if not 0 <= shown < size:
+        raise SettingsError(
+            f"the slice shown lies outside labels {layer.name!r}: move the slider into them"
+        )
+    turn = _turn(volume_of(layer).grid)
+    return turn.axes[across], _source_slice(turn, size, across, shown)
+
+
+def first_settings(wish: Wish) -> dict[str, Any]:
+    """Return what a tool's fields begin with, where the slice shown says more than a default.
+
+    A tool with an axis works across the slice shown; slices that it counts begin with that one.
+    """
+    if wish.tool is None or wish.across is None or AXIS_FIELD not in _field_names(wish.tool):
+        return {}
+    settings = {AXIS_FIELD: wish.across}
+    if wish.layer is not None and wish.layer.ndim == len(AXIS_LABELS):
+        last = wish.layer.data.shape[wish.across] - 1
+        shown = _slice_at(wish.layer, wish.across, wish.point)
+        for ahead, name in enumerate(slice_fields(wish.tool)):
+            settings[name] = min(max(0, shown + ahead), last)
+    return settings
+
+
+def axis_across(viewer: ViewerModel) -> int | None:
+    """Return which of a 3D layer's axes is across the shown slice; None if no single one is."""
+    first = viewer.dims.ndim - len(AXIS_LABELS)  # further axes come before those of a volume
+    across = [axis - first for axis in viewer.dims.not_displayed if axis >= first]
+    return across[0] if len(across) == 1 else None
+
+
+def slice_fields(tool: type[Tool]) -> tuple[str, ...]:
+    """Return the names of those of a tool's fields that count slices along its axis."""
+    names = _field_names(tool)
+    return tuple(name for name in names if name in ("index", "to")) if AXIS_FIELD in names else ()
+
+
+def locked_values(layer: Labels) -> frozenset[int]:
+    """Return the label values of a layer that are locked."""
+    return frozenset(layer.metadata.get(LOCKED_KEY, ()))
+
+
+def lock(layer: Labels, value: int, *, on: bool) -> None:
+    """Lock or unlock a label value of a layer."""
+    locked = locked_values(layer)
+    layer.metadata[LOCKED_KEY] = locked | {value} if on else locked - {value}
+
+
+def class_names(layer: Labels) -> dict[int, str]:
+    """Return the class names that a layer knows, background left out."""
+    table = layer.features
+    if not {"index", "name"} <= set(table.columns):
+        return {}
+    pairs = zip(table["index"], table["name"], strict=True)
+    return {int(value): str(name) for value, name in pairs if int(value) > 0}
+
+
+def title_of(value: int, names: Mapping[int, str]) -> str:
+    """Return how a label is called: its class name, or ``label 3``."""
+    return names.get(value) or f"label {value}"
+
+
+def values_in(array: NDArray[Any]) -> Generator[None, None, tuple[int, ...]]:
+    """Find the label values of an array, plane by plane; returns them sorted, 0 left out."""
+    found = np.zeros(_LARGEST_VALUE + 1, bool)
+    for plane in array:
+        if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
+            found[plane] = True
+        else:  # what is no label value is refused when it comes to editing
+            found[plane[(plane > 0) & (plane <= _LARGEST_VALUE)]] = True
+        yield
+    return tuple(value for value in np.flatnonzero(found).tolist() if value)
+
+
+def change_text(change: Change, names: Mapping[int, str], done: bool = False) -> str:
+    """Return a change in one line: ``30 voxels would change: +20 anterior, −10 posterior``."""
+    if not change.count:
+        return "Nothing to change" if done else "No voxel would change"
+    gained, lost = change.gained, change.lost
+    values = sorted({*gained, *lost} - {0}, key=lambda v: -gained.get(v, 0) - lost.get(v, 0))
+    parts = []
+    for value in values[:_MOST_NAMED]:
+        counts = [f"+{gained[value]:,}"] if value in gained else []
+        counts += [f"−{lost[value]:,}"] if value in lost else []
+        parts.append(f"{' '.join(counts)} {title_of(value, names)}")
+    if len(values) > _MOST_NAMED:
+        parts.append(f"and {len(values) - _MOST_NAMED} more")
+    voxels = "1 voxel" if change.count == 1 else f"{change.count:,} voxels"
+    return f"{voxels} {'changed' if done else 'would change'}: {', '.join(parts)}"
+
+
+def _editable_grid(layer: Labels) -> Grid:
+    """Return the grid of a layer whose voxels can be edited.
+
+    Raises
+    ------
+    SettingsError
+        If they cannot.
+    """
+    grid = volume_of(layer).grid
+    if not isinstance(layer.data, np.ndarray):
+        raise SettingsError(
+            f"labels {layer.name!r} are not in memory ({type(layer.data).__name__}): save them, "
+            "and edit the file you saved"
+        )
+    if not layer.data.flags.writeable:
+        raise SettingsError(
+            f"labels {layer.name!r} are read-only: duplicate the layer and edit the copy"
+        )
+    return grid
+
+
+def _settings(tool: type[Tool], shown: Mapping[str, Any], grid: Grid) -> dict[str, Any]:
+    """Return a tool's fields in terms of the file, from those in terms of what is shown."""
+    settings = dict(shown)
+    turn = _turn(grid)
+    across = settings.get(AXIS_FIELD)
+    if across is not None:
+        settings[AXIS_FIELD] = turn.axes[across]
+        for name in slice_fields(tool):
+            size = grid.shape[turn.axes[across]]
+            settings[name] = _source_slice(turn, size, across, settings[name])
+    if "region" in settings:
+        text = settings["region"].strip()
+        settings["region"] = Region.parse(text, grid.shape) if text else None
+    return settings
+
+
+def _field_names(tool: type[Tool]) -> list[str]:
+    return [each.name for each in fields(tool)]  # type: ignore[arg-type]  # all are dataclasses
+
+
+def _slice_at(layer: Labels, across: int, point: tuple[float, ...]) -> int:
+    return round(float(layer.world_to_data(np.asarray(point)[-3:])[across]))
+
+
+def _turn(grid: Grid) -> Orientation:
+    return grid.orientation("".join(AXIS_LABELS))
+
+
+def _source_slice(turn: Orientation, size: int, across: int, shown: int) -> int:
+    if not 0 <= shown < size:
+        raise SettingsError(f"{PLANES[across]} slice {shown}: give one from 0 to {size - 1}")
+    return size - 1 - shown if turn.flips[across] else shown
