@@ -358,7 +358,7 @@ def test_signals_cancel_cleanly(files, number):
     assert content(files) == before
 
 
-@pytest.mark.parametrize("delay", [0.1, 0.4, 0.8])
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3])
 def test_a_signal_during_the_imports_ends_it_at_once(files, delay):
     words = ["segment", "scan.nii.gz", "--model", "m.safetensors", "-o", "l.nii.gz"]
     script = (
