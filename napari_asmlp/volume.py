@@ -60,6 +60,8 @@ class Volume:
         The header of that file; only `napari_asmlp.io` looks into it, to restore it on writing.
     label_names
         Class names by label value, where they are known.
+    title
+        What messages call a volume that came from no file.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class Volume:
     path: Path | None = None
     header: Any = None
     label_names: Mapping[int, str] = field(default_factory=dict)
+    title: str = "volume"
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)
@@ -90,8 +93,8 @@ class Volume:
 
     @property
     def name(self) -> str:
-        """Name of the file, or ``"volume"``."""
-        return self.path.name if self.path else "volume"
+        """Name of the file, or the title."""
+        return self.path.name if self.path else self.title
 
     def array(self) -> NDArray[Any]:
         """Load all voxels, (i, j, k) or (i, j, k, c), in the byte order of this machine.

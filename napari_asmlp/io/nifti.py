@@ -44,6 +44,8 @@ _NIFTI: dict[bytes, Any] = {
     b"ni2\0": nib.Nifti2Pair,
 }
 _NIFTI_1_LONGEST = 32767  # voxels along an axis
+_SPATIAL_UNIT, _IN_MM = 0b111, 2  # the bits of xyzt_units that are not of time; their code of mm
+_MM = {1: 1000.0, 3: 0.001}  # of a metre and a micron, by their code
 _SCANNER = 1  # code of an affine in the coordinates of the scanner
 _GZIP = b"\x1f\x8b"
 _MGH_VERSION = b"\0\0\0\1"
@@ -78,7 +80,7 @@ def open_file(path: Path, format_: Format) -> tuple[StoredArray, Grid, Header]:
     file, voxels_file = files_of(path)[0], files_of(path)[-1]
     with _as_volume_errors(file):
         header = _read_header(file, format_)
-        affine = header.get_best_affine()
+        affine = _affine_in_mm(header)
         _check_spacing(file, header)
         slope, inter = header.get_slope_inter()
         offset, dtype = header.get_data_offset(), header.get_data_dtype()
@@ -102,6 +104,14 @@ def open_file(path: Path, format_: Format) -> tuple[StoredArray, Grid, Header]:
         return voxels, Grid((i, j, k), affine), header
     except GridError as error:
         raise GridError(f"{file}: {error}; correct its header") from None
+
+
+def _affine_in_mm(header: Header) -> NDArray[np.float64]:
+    """Return a header's affine, from metres or microns if it says that it counts in those."""
+    affine = np.array(header.get_best_affine(), dtype=np.float64)
+    if isinstance(header, nib.Nifti1Header):
+        affine[:3] *= _MM.get(int(header["xyzt_units"]) & _SPATIAL_UNIT, 1.0)
+    return affine
 
 
 def _check_spacing(file: Path, header: Header) -> None:
@@ -162,7 +172,7 @@ def _nifti_image(array: NDArray[Any], volume: Volume, *, is_pair: bool) -> Image
     header["intent_name"] = b""
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["vox_offset"] = 0  # nibabel works it out
-    if not np.array_equal(header.get_best_affine(), volume.grid.affine):
+    if not np.array_equal(_affine_in_mm(header), volume.grid.affine):
         _set_affine(header, volume.grid)
     return image_class(array, None, header)
 
@@ -180,6 +190,7 @@ def _fresh_header(shape: tuple[int, ...], grid: Grid) -> Header:
 def _set_affine(header: Header, grid: Grid) -> None:
     """Put a grid's affine into a header of another one, or of none, keeping the code if any."""
     code = int(header["sform_code"]) or int(header["qform_code"]) or _SCANNER
+    header["xyzt_units"] = int(header["xyzt_units"]) & ~_SPATIAL_UNIT | _IN_MM
     header.set_sform(grid.affine, code)
     header.set_qform(grid.affine, code)  # sets the spacing, too
     kept = Grid(grid.shape, header.get_qform())

@@ -113,7 +113,7 @@ def volume_of(layer: Image | Labels) -> Volume:
         affine[2 - axis, axis] = scale
         affine[2 - axis, 3] = offset
     affine[3, 3] = 1
-    return Volume(layer.data, Grid(layer.data.shape, affine), kind)
+    return Volume(layer.data, Grid(layer.data.shape, affine), kind, title=layer.name)
 
 
 def volume_with_channels(layer: Image, channels: int) -> Volume:

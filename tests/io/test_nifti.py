@@ -373,3 +373,24 @@ def test_labels_of_several_volumes(make_nifti):
     with pytest.raises(VolumeError, match="holds 2 volumes"):
         read_volume(source, kind="labels")
     assert read_volume(source, kind="labels", volume=1).array().shape == (2, 3, 4)
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("meter", 1000.0), ("mm", 1.0), ("micron", 0.001)])
+def test_lengths_are_mm_whatever_the_file_counts_in(make_nifti, tmp_path, unit, mm):
+    path = make_nifti(xyzt_units=nib.nifti1.unit_codes[unit] + nib.nifti1.unit_codes["sec"])
+    volume = read_volume(path)
+    np.testing.assert_allclose(volume.grid.spacing, np.array([1, 2, 3]) * mm)
+    labels = volume.with_labels(np.ones(volume.grid.shape, np.uint8))
+    written = nib.load(write_labels(labels, tmp_path / "labels.nii"))
+    source = nib.load(path)
+    assert written.header.get_xyzt_units() == (unit, "sec")
+    np.testing.assert_array_equal(written.affine, source.affine)
+    part = Volume(
+        labels.array()[1:],
+        volume.grid.cropped(Region((1, 0, 0), (2, 3, 4))),
+        "labels",
+        header=volume.header,
+    )
+    cropped = nib.load(write_labels(part, tmp_path / "part.nii"))
+    assert cropped.header.get_xyzt_units() == ("mm", "sec")
+    np.testing.assert_allclose(cropped.affine, part.grid.affine, rtol=1e-6)
