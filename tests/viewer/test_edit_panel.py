@@ -251,5 +251,7 @@ def test_a_closed_panel_hears_nothing(window, edit, layer, qtbot):
     edit.deleteLater()
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     paint(layer)
+    before = layer.data.copy()
     layer.selected_label = 2
     window.dims.set_current_step(0, 1)
+    assert (layer.data == before).all()

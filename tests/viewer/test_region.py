@@ -55,6 +55,8 @@ def test_a_box_that_the_user_deleted_is_no_trouble(viewer):
     box.show(viewer.layers[0], REGION)
     viewer.layers.pop()
     box.hide()
+    box.show(viewer.layers[0], REGION)
+    assert len(viewer.layers) == 2
 
 
 @pytest.mark.parametrize(("path", "picked"), [((), [(1.0, 2.0, 3.0)]), (("mouse_move",), [])])
