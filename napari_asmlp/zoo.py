@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -57,24 +56,16 @@ def model_paths() -> dict[str, tuple[Path, Literal["bundled", "user"]]]:
     return found
 
 
-def models() -> list[ZooEntry]:
-    """Return all models with their cards, but for those whose file is damaged."""
-    entries = []
+def survey() -> tuple[list[ZooEntry], dict[str, str]]:
+    """Read the cards of all models: the sound ones, and by name what is wrong with the others."""
+    sound: list[ZooEntry] = []
+    damaged: dict[str, str] = {}
     for name, (path, origin) in model_paths().items():
-        with suppress(ModelError):  # `damaged` tells of it
-            entries.append(ZooEntry(name, path, read_card(path), origin))
-    return entries
-
-
-def damaged() -> dict[str, str]:
-    """Return the models that `models` leaves out, and what is wrong with them."""
-    reasons = {}
-    for name, (path, _) in model_paths().items():
         try:
-            read_card(path)
+            sound.append(ZooEntry(name, path, read_card(path), origin))
         except ModelError as error:
-            reasons[name] = str(error)
-    return reasons
+            damaged[name] = str(error)
+    return sound, damaged
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:

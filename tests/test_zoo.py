@@ -19,7 +19,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_models_of_the_user_are_found_by_name(folder):
     save_model(small_model(), folder / "mine.safetensors")
-    entry = next(entry for entry in zoo.models() if entry.name == "mine")
+    entry = next(entry for entry in zoo.survey()[0] if entry.name == "mine")
     assert (entry.origin, entry.card.name) == ("user", "small")
     assert zoo.load("mine").path == folder / "mine.safetensors"
 
@@ -43,9 +43,10 @@ def test_the_bundled_model_is_the_default(folder):
 
 def test_a_damaged_model_of_the_user_does_not_hide_the_others(folder):
     (folder / "broken.safetensors").write_bytes(b"not a model")
-    assert "broken" not in [entry.name for entry in zoo.models()]
-    assert "hippocampus" in [entry.name for entry in zoo.models()]
-    assert "broken.safetensors" in zoo.damaged()["broken"]
+    sound, damaged = zoo.survey()
+    assert "hippocampus" in [entry.name for entry in sound]
+    assert list(damaged) == ["broken"]
+    assert "broken.safetensors" in damaged["broken"]
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])

@@ -30,7 +30,7 @@ COMMANDS = {
     "models": "list, show, verify and import models",
     "doctor": "say what is installed, what is missing and how to get it",
 }
-FAULT, WRONG_INPUT, CANCELLED = 1, 2, 130
+WRONG_INPUT, CANCELLED = 2, 130
 MOST_THREADS = 1024
 
 

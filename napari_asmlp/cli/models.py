@@ -50,9 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_list(_options: argparse.Namespace, _console: Console) -> int:
     """One line a model."""
-    for entry in zoo.models():
+    sound, damaged = zoo.survey()
+    for entry in sound:
         sys.stdout.write(f"{entry.name:20} {entry.origin:8} {entry.card.summary}\n")
-    for name, reason in zoo.damaged().items():
+    for name, reason in damaged.items():
         sys.stdout.write(f"{name:20} damaged  {reason}\n")
     return 0
 

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_asmlp import zoo
-from napari_asmlp.errors import AsmlpError
 from napari_asmlp.model import SUFFIX, Card, read_card
 from napari_asmlp.viewer.card import card_html
 from napari_asmlp.viewer.commands import errors_shown
@@ -101,13 +100,10 @@ def shorten(combo: ComboBox) -> None:
 
 def _zoo_cards() -> dict[Path, Card]:
     """Read all cards of the zoo; a damaged file is reported and left out."""
-    cards = {}
-    for path, _ in zoo.model_paths().values():
-        try:
-            cards[path] = read_card(path)
-        except AsmlpError as error:
-            show_error(str(error))
-    return cards
+    sound, damaged = zoo.survey()
+    for reason in damaged.values():
+        show_error(reason)
+    return {entry.path: entry.card for entry in sound}
 
 
 def _title(path: Path, card: Card) -> str:
