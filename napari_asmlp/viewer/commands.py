@@ -26,7 +26,7 @@ from napari_asmlp.viewer.layers import (
     labels_on,
     volume_of,
 )
-from napari_asmlp.viewer.shortcuts import take_save_shortcut
+from napari_asmlp.viewer.session import attend
 from napari_asmlp.volume import Volume
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def new_labels(viewer: ViewerModel) -> Labels:
     """
     image = selected_image(viewer)
     layer = labels_on(image, np.zeros(volume_of(image).grid.shape, np.uint8))
-    take_save_shortcut()
+    attend(viewer)
     add_labels(viewer, layer)
     return layer
 
@@ -90,7 +90,7 @@ def open_labels(viewer: ViewerModel, path: Path) -> Labels:
     volume = read_volume(path, kind="labels")
     _check_has_image(viewer, volume)
     show_radiological(viewer)
-    take_save_shortcut()
+    attend(viewer)
     data, attributes, _ = labels_layer_data(volume)
     layer = Labels(data, **attributes)
     add_labels(viewer, layer)

@@ -119,13 +119,14 @@ def _show(volume: Volume) -> list[LayerData]:
 
 def _prepare_window() -> None:
     """Do what the window that asked for a volume needs for it; without one, nothing happens."""
-    if napari.current_viewer() is None:
+    viewer = napari.current_viewer()
+    if viewer is None:
         return
-    from napari_asmlp.viewer.shortcuts import take_save_shortcut  # needs Qt, which files need not
+    from napari_asmlp.viewer.session import attend  # needs Qt, which files need not
 
-    show_radiological()
+    show_radiological(viewer)
     import_ahead()
-    take_save_shortcut()
+    attend(viewer)
 
 
 def _open_images(layer: Labels) -> list[Path]:

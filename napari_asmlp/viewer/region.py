@@ -13,7 +13,7 @@ from napari_asmlp.errors import AsmlpError, SettingsError
 from napari_asmlp.grid import Region
 from napari_asmlp.viewer.commands import errors_shown
 from napari_asmlp.viewer.layers import REGION_KEY, index_at, shown_index, volume_of
-from napari_asmlp.viewer.request import box_around
+from napari_asmlp.viewer.segment.request import box_around
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

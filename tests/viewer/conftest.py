@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest
 
+import napari_asmlp
 from napari_asmlp.grid import Region
 from napari_asmlp.model import Card, LabelEntry, Model, save_model
 from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
 from napari_asmlp.pipeline import Progress, Segmentation, SegmentSettings
 from napari_asmlp.preprocess import Slab
-from napari_asmlp.viewer import live, request
+from napari_asmlp.viewer.segment import live, request
 from napari_asmlp.volume import Volume
 
-MANIFEST = Path(request.__file__).parents[1] / "napari.yaml"
+MANIFEST = Path(napari_asmlp.__file__).with_name("napari.yaml")
 SHAPE = (6, 7, 8)
 # oblique neither; i to the left, j to superior, k to posterior; 1, 2 and 3 mm
 AFFINE = np.array([[-1.0, 0, 0, 10], [0, 0, -3.0, 20], [0, 2.0, 0, -30], [0, 0, 0, 1]])

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, FloatSpinBox
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_asmlp.devices import DEVICES
 from napari_asmlp.errors import AsmlpError
-from napari_asmlp.viewer.card import sizes_html, sizes_text
 from napari_asmlp.viewer.commands import export_labels_command
-from napari_asmlp.viewer.layers import check_same_grid, is_labels
-from napari_asmlp.viewer.live import LiveLabels, LiveRun
-from napari_asmlp.viewer.models import ModelChooser, shorten
+from napari_asmlp.viewer.layers import check_same_grid
+from napari_asmlp.viewer.panel import Panel
 from napari_asmlp.viewer.region import RegionRow
-from napari_asmlp.viewer.request import (
+from napari_asmlp.viewer.segment.card import sizes_html, sizes_text
+from napari_asmlp.viewer.segment.live import LiveLabels, LiveRun
+from napari_asmlp.viewer.segment.models import ModelChooser
+from napari_asmlp.viewer.segment.request import (
     DEFAULTS,
     Order,
     Wish,
     progress_text,
     resolve,
 )
-from napari_asmlp.viewer.shortcuts import take_save_shortcut
+from napari_asmlp.viewer.widgets import breakable, form_layout, shorten, text_label
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -46,7 +42,7 @@ if TYPE_CHECKING:
 _NEW_LAYER = "new layer"
 
 
-class SegmentPanel(QWidget):
+class SegmentPanel(Panel):
     """Segments an image layer; labels appear plane by plane.
 
     Parameters
@@ -56,12 +52,10 @@ class SegmentPanel(QWidget):
     """
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
+        super().__init__(napari_viewer)
         self._run: LiveRun | None = None
         self._order: Order | None = None
         self._failure = ""
-        take_save_shortcut()
         self._make_fields()
         self._make_footer()
         column = QVBoxLayout(self)
@@ -120,12 +114,10 @@ class SegmentPanel(QWidget):
     def _export(self) -> None:
         export_labels_command()
 
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802  # Qt's name
-        """Stop when the dock is closed, which napari does by taking the panel out of it."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.cancel()
-            self.region.close_box()
+    def closed(self) -> None:
+        """Stop the run, and take the region's box away."""
+        self.cancel()
+        self.region.close_box()
 
     def _make_fields(self) -> None:
         self.image = ComboBox(choices=self._images, tooltip="The image layer to segment")
@@ -165,13 +157,11 @@ class SegmentPanel(QWidget):
         self.export_button.setToolTip("Save the selected labels on the grid of the image file")
         self.export_button.clicked.connect(self._export)
         self.bar = QProgressBar()
-        self.status = _text(Qt.TextFormat.PlainText)
-        self.sizes = _text(Qt.TextFormat.RichText)
+        self.status = text_label(Qt.TextFormat.PlainText)
+        self.sizes = text_label(Qt.TextFormat.RichText)
 
     def _form(self) -> QFormLayout:
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
+        form = form_layout()
         form.addRow("Image", self.image.native)
         form.addRow("Model", self.model)
         form.addRow(self.model.summary)
@@ -188,18 +178,11 @@ class SegmentPanel(QWidget):
         row.addWidget(self.export_button)
         return row
 
-    def _images(self, _combo: Any) -> list[tuple[str, Layer]]:
-        return _named(layer for layer in self._viewer.layers if isinstance(layer, Image))
-
     def _targets(self, _combo: Any) -> list[tuple[str, Any]]:
         image = self.image.value
         return [
             (_NEW_LAYER, _NEW_LAYER),
-            *_named(
-                layer
-                for layer in self._viewer.layers
-                if is_labels(layer) and image is not None and _fits(layer, image)
-            ),
+            *((name, layer) for name, layer in self._labels() if image and _fits(layer, image)),
         ]
 
     def _show_busy(self) -> None:
@@ -221,7 +204,7 @@ class SegmentPanel(QWidget):
         self.run_button.setEnabled(True)
         self.cancel_button.setEnabled(False)
         self.bar.hide()
-        self.status.setText(_breakable(text))
+        self.status.setText(breakable(text))
         self.sizes.setText("")
 
     def _keep_failure(self, message: str) -> None:
@@ -247,18 +230,3 @@ def _fits(labels: Labels, image: Image) -> bool:
     except AsmlpError:
         return False
     return True
-
-
-def _named(layers: Iterable[Layer]) -> list[tuple[str, Layer]]:
-    return [(layer.name, layer) for layer in layers]
-
-
-def _breakable(text: str) -> str:
-    """Let long names break over lines, which a label otherwise cuts off at the panel's edge."""
-    return re.sub(r"([_./\\])", "\\1\u200b", text)
-
-
-def _text(kind: Qt.TextFormat) -> QLabel:
-    label = QLabel(textFormat=kind, wordWrap=True)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return label

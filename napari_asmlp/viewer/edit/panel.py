@@ -5,23 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox
-from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QEvent, Qt
+from napari.layers import Labels
 from qtpy.QtWidgets import (
-    QFormLayout,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_asmlp.edit import TOOLS
 from napari_asmlp.viewer.commands import errors_shown
-from napari_asmlp.viewer.edit_fields import LabelList, ToolFields
-from napari_asmlp.viewer.edit_request import (
+from napari_asmlp.viewer.edit.fields import ToolFields
+from napari_asmlp.viewer.edit.request import (
     Order,
     Prepared,
     Wish,
@@ -32,9 +28,10 @@ from napari_asmlp.viewer.edit_request import (
     resolve,
     title_of,
 )
-from napari_asmlp.viewer.layers import is_labels
-from napari_asmlp.viewer.models import shorten
+from napari_asmlp.viewer.edit.segments import LabelList
+from napari_asmlp.viewer.panel import Panel
 from napari_asmlp.viewer.tasks import Task
+from napari_asmlp.viewer.widgets import form_layout, shorten, text_label
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -42,7 +39,7 @@ if TYPE_CHECKING:
 _STALE = "The labels have changed: preview again"
 
 
-class EditPanel(QWidget):
+class EditPanel(Panel):
     """Edits a labels layer with one tool at a time.
 
     Parameters
@@ -52,8 +49,7 @@ class EditPanel(QWidget):
     """
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
+        super().__init__(napari_viewer)
         self._task: Task | None = None
         self._applying = False
         self._prepared: Prepared | None = None
@@ -114,17 +110,16 @@ class EditPanel(QWidget):
             self._task = None
             self._show_idle("Stopped; nothing was changed")
 
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802  # Qt's name
-        """Let go when the dock is closed, which napari does by taking the panel out of it."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange:
-            if self.parent() is None:
-                self.cancel()
-                self._watch_layer(None)
-                self._follow_dims(on=False)
-            else:
-                self._follow_dims(on=True)
-                self._watch()
+    def closed(self) -> None:
+        """Give up what is being computed, and let go of the layer and the sliders."""
+        self.cancel()
+        self._watch_layer(None)
+        self._follow_dims(on=False)
+
+    def opened(self) -> None:
+        """Follow the layer and the sliders."""
+        self._follow_dims(on=True)
+        self._watch()
 
     def _make_fields(self) -> None:
         self.layer = ComboBox(choices=self._labels, tooltip="The labels to edit")
@@ -162,15 +157,12 @@ class EditPanel(QWidget):
         self.cancel_button.clicked.connect(self.cancel)
         self.bar = QProgressBar()
         self.bar.setRange(0, 0)
-        self.status = QLabel(textFormat=Qt.TextFormat.PlainText, wordWrap=True)
-        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.status = text_label()
 
     def _form(self) -> QWidget:
         self._fields = QWidget()
-        self._rows = form = QFormLayout(self._fields)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
+        self._rows = form = form_layout()
+        self._fields.setLayout(form)
         form.addRow("Labels", self.layer.native)
         form.addRow("Tool", self.tool.native)
         form.addRow("", self.settings)
@@ -196,12 +188,6 @@ class EditPanel(QWidget):
         for widget in (self.image, self.all_labels, self.slice_only, self.overwrite):
             widget.changed.connect(self._forget)
         self._follow_dims(on=True)
-
-    def _labels(self, _combo: Any) -> list[tuple[str, Layer]]:
-        return [(layer.name, layer) for layer in self._viewer.layers if is_labels(layer)]
-
-    def _images(self, _combo: Any) -> list[tuple[str, Layer]]:
-        return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Image)]
 
     def _whose(self, _combo: Any) -> list[tuple[str, bool]]:
         layer = self.layer.value

@@ -8,10 +8,10 @@ from napari.layers import Image
 from napari_asmlp.grid import Grid, Region
 from napari_asmlp.preprocess import Slab
 from napari_asmlp.viewer.layers import image_layer_data, labels_on, source_view
-from napari_asmlp.viewer.live import LiveLabels
+from napari_asmlp.viewer.segment.live import LiveLabels
 from napari_asmlp.volume import Volume
 
-from .conftest import AFFINE, ENTRIES, SHAPE
+from tests.viewer.conftest import AFFINE, ENTRIES, SHAPE
 
 LOWER = Region((0, 0, 0), (6, 7, 3))
 UPPER = Region((0, 0, 3), (6, 7, 8))

@@ -11,7 +11,7 @@ from napari_asmlp.errors import SettingsError
 from napari_asmlp.viewer import commands
 from napari_asmlp.viewer.layers import source_view, volume_of
 
-from .conftest import AFFINE, SHAPE
+from tests.viewer.conftest import AFFINE, SHAPE
 
 PLANES = np.array([1, 2, 1, 2, 1, 2, 1, 2])  # what the pipeline labels along k
 

@@ -10,18 +10,15 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QPushButton,
-    QSizePolicy,
     QWidget,
 )
 
 from napari_asmlp import zoo
 from napari_asmlp.model import SUFFIX, Card, read_card
-from napari_asmlp.viewer.card import card_html
 from napari_asmlp.viewer.commands import errors_shown
-
-_SHOWN_LETTERS = 10
+from napari_asmlp.viewer.segment.card import card_html
+from napari_asmlp.viewer.widgets import shorten, text_label
 
 
 class ModelChooser(QWidget):
@@ -51,8 +48,7 @@ class ModelChooser(QWidget):
         browse = QPushButton("Browse…")
         browse.setToolTip(f"Take a model file ({SUFFIX})")
         browse.clicked.connect(self._browse)
-        self.summary = QLabel(textFormat=Qt.TextFormat.RichText, wordWrap=True)
-        self.summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.summary = text_label(Qt.TextFormat.RichText)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._combo.native, stretch=1)
@@ -89,13 +85,6 @@ class ModelChooser(QWidget):
         none = f"No model is installed. Browse to a {SUFFIX} file."
         self.summary.setText(card_html(card) if card else none)
         self.changed.emit()
-
-
-def shorten(combo: ComboBox) -> None:
-    """Let a list be narrower than its longest name, which its popup shows in full."""
-    box = combo.native
-    box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(_SHOWN_LETTERS)
 
 
 def _zoo_cards() -> dict[Path, Card]:

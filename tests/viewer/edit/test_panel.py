@@ -20,9 +20,9 @@ from napari_asmlp.edit import (
     Tool,
 )
 from napari_asmlp.edit.tool import require
-from napari_asmlp.viewer import edit_panel
 from napari_asmlp.viewer.commands import new_labels
-from napari_asmlp.viewer.edit_fields import field_title, parameter_help, tool_widgets
+from napari_asmlp.viewer.edit import panel as edit_panel
+from napari_asmlp.viewer.edit.fields import field_title, parameter_help, tool_widgets
 from napari_asmlp.viewer.layers import shown_index, source_view
 
 STARTED, GO = Event(), Event()

@@ -12,11 +12,11 @@ from napari_asmlp.grid import Grid, Region
 from napari_asmlp.model import Card, LabelEntry, Preprocessing
 from napari_asmlp.networks.asmlp import AsmlpConfig
 from napari_asmlp.pipeline import Progress, SegmentSettings
-from napari_asmlp.viewer.card import card_html, sizes_text
 from napari_asmlp.viewer.layers import labels_on
-from napari_asmlp.viewer.request import Wish, box_around, progress_text, resolve
+from napari_asmlp.viewer.segment.card import card_html, sizes_text
+from napari_asmlp.viewer.segment.request import Wish, box_around, progress_text, resolve
 
-from .conftest import ENTRIES
+from tests.viewer.conftest import ENTRIES
 
 SHAPE = (10, 20, 30)
 CARD = Card(

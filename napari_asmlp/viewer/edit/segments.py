@@ -1,133 +1,28 @@
-"""Fields of the Edit labels panel: the settings of a tool, and the list of labels with locks."""
+"""The segments of a labels layer: one row a label, with colour, name and lock."""
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Iterable
-from dataclasses import fields
-from typing import Any, cast, get_type_hints
+from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit, SpinBox, create_widget
-from magicgui.widgets.bases import ValueWidget
 from napari.layers import Labels
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QFormLayout, QListWidget, QListWidgetItem, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
-from napari_asmlp.edit import Tool
-from napari_asmlp.viewer.edit_request import (
-    AXIS_FIELD,
-    PLANES,
+from napari_asmlp.viewer.edit.request import (
     class_names,
     lock,
     locked_values,
-    slice_fields,
     title_of,
     values_in,
 )
 from napari_asmlp.viewer.tasks import Job, Task
 
-_UNITS = {"mm": "mm", "mm3": "mm³"}
-_TITLES = {AXIS_FIELD: "Plane", "": "Distance", "to": "New label", "other": "Other label"}
-_SLICE_TITLES = {"index": "From slice", "to": "To slice"}
-_LARGEST = 65_535
 _MOST_ROWS = 1000  # more would take seconds to list
 _ROWS_SHOWN = 4
 _SWATCH = 12  # pixels
-
-
-class ToolFields(QWidget):
-    """The settings of one tool, a field for each of its dataclass fields.
-
-    Signals
-    -------
-    changed() : a setting has another value
-    """
-
-    changed = Signal()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._widgets: dict[str, ValueWidget[Any]] = {}
-        self._form = QFormLayout(self)
-        self._form.setContentsMargins(0, 0, 0, 0)
-        self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-
-    def show_tool(self, tool: type[Tool] | None, start: dict[str, Any]) -> None:
-        """Show the fields of a tool.
-
-        Parameters
-        ----------
-        start
-            Values to begin with in place of the defaults, for those of the names that it has.
-        """
-        while self._form.rowCount():
-            self._form.removeRow(0)
-        self._widgets = tool_widgets(tool) if tool else {}
-        for name, widget in self._widgets.items():
-            if name in start:
-                widget.value = start[name]
-            widget.changed.connect(self._tell)
-            self._form.addRow(widget.label, widget.native)
-        self.setVisible(bool(self._widgets))
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The settings as they are now, by name."""
-        return {name: widget.value for name, widget in self._widgets.items()}
-
-    def set(self, **values: Any) -> None:
-        """Change settings by name."""
-        for name, value in values.items():
-            self._widgets[name].value = value
-
-    def _tell(self, _value: Any) -> None:
-        self.changed.emit()
-
-
-def tool_widgets(tool: type[Tool]) -> dict[str, ValueWidget[Any]]:
-    """Return a widget for each field of a tool, with its default and what its docstring says."""
-    types, explained = get_type_hints(tool), parameter_help(tool)
-    slices = slice_fields(tool)
-    widgets = {}
-    for each in fields(tool):  # type: ignore[arg-type]  # all are dataclasses
-        widget = _widget(each.name, types[each.name], each.default)
-        help_text = explained.get(each.name, "")
-        if each.name in slices:
-            help_text += " Counted as the slider counts."
-        unit = unit_of(each.name)
-        widget.tooltip = f"{help_text} In {unit}." if unit else help_text
-        widget.label = field_title(each.name, counts_slices=each.name in slices)
-        widgets[each.name] = widget
-    return widgets
-
-
-def unit_of(name: str) -> str:
-    """Return the unit that the name of a field ends in, or nothing."""
-    return _UNITS.get(name.rpartition("_")[2], "")
-
-
-def field_title(name: str, counts_slices: bool = False) -> str:
-    """Return how a field is called on screen: ``smallest_mm3`` is ``Smallest (mm³)``."""
-    unit = unit_of(name)
-    words = name.removesuffix(name.rpartition("_")[2]).strip("_") if unit else name
-    titles = _SLICE_TITLES if counts_slices else _TITLES
-    title = titles.get(words, words.replace("_", " ").capitalize())
-    return f"{title} ({unit})" if unit else title
-
-
-def parameter_help(tool: type[Tool]) -> dict[str, str]:
-    """Return what the docstring of a tool says of each of its fields."""
-    doc = inspect.getdoc(tool) or ""
-    section = re.search(r"^Parameters\n-+\n(.*?)(?=\n\n\S+\n-+\n|\Z)", doc, re.S | re.M)
-    if section is None:
-        return {}
-    found = re.findall(r"^(\S.*)\n((?:[ ]+.*\n?)+)", section[1], re.M)
-    return {
-        name.strip(): " ".join(text.split()) for names, text in found for name in names.split(",")
-    }
 
 
 class LabelList(QListWidget):
@@ -247,21 +142,3 @@ def _row(layer: Labels, value: int, names: dict[int, str], locked: bool) -> QLis
     item.setCheckState(Qt.CheckState.Checked if locked else Qt.CheckState.Unchecked)
     item.setData(Qt.ItemDataRole.UserRole, value)
     return item
-
-
-def _widget(name: str, kind: Any, default: Any) -> ValueWidget[Any]:
-    if name == AXIS_FIELD:
-        widget: ValueWidget[Any] = ComboBox(
-            choices=[(plane, axis) for axis, plane in enumerate(PLANES)], value=0
-        )
-    elif name == "region":
-        widget = LineEdit(value="")
-        widget.native.setPlaceholderText("i0:i1,j0:j1,k0:k1")
-    elif kind is float:
-        shortest = 0 if unit_of(name) else -1e6
-        widget = FloatSpinBox(value=default, min=shortest, max=1e6, step=0.5)
-    elif kind is int:
-        widget = SpinBox(value=default, min=0, max=_LARGEST)
-    else:
-        widget = cast("ValueWidget[Any]", create_widget(value=default, annotation=kind))
-    return widget

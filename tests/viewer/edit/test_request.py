@@ -23,7 +23,7 @@ from napari_asmlp.edit import (
 from napari_asmlp.edit.change import difference
 from napari_asmlp.errors import GridError, SettingsError
 from napari_asmlp.grid import Grid, Region
-from napari_asmlp.viewer.edit_request import (
+from napari_asmlp.viewer.edit.request import (
     Wish,
     axis_across,
     change_text,
