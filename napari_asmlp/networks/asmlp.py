@@ -185,8 +185,8 @@ class Merging(nn.Module):
 
     def __init__(self, channels: int, out_channels: int, config: AsmlpConfig) -> None:
         super().__init__()
-        slip = config.decoder == "upsample"
-        self.merge = merge_reference_octants if slip else merge_octants
+        self.slip = config.decoder == "upsample"
+        self.merge = merge_reference_octants if self.slip else merge_octants
         self.norm = NORMS[config.norm](8 * channels)
         self.reduction = nn.Linear(8 * channels, out_channels, bias=False)
 
@@ -271,7 +271,7 @@ class Asmlp(nn.Module):
 
     def forward(self, volume: Tensor) -> Tensor:
         """(B, C, X, Y, Z) -> (B, K, X, Y, Z) logits."""
-        tokens = self.embedding(self._padded(volume))
+        tokens = self.embedding(pad_end(volume, self.config))
         skips = []
         for stage, merging in zip(self.encoder, self.merging, strict=False):
             entering = tokens
@@ -285,17 +285,23 @@ class Asmlp(nn.Module):
         x, y, z = volume.shape[2:]
         return logits[:, :, :x, :y, :z]
 
-    def _padded(self, volume: Tensor) -> Tensor:
-        unit, channels = self.config.multiple_of, self.config.in_channels
-        if volume.ndim != 5 or volume.shape[1] != channels:
-            raise ModelError(
-                f"the network takes (B, {channels}, X, Y, Z), not {tuple(volume.shape)}"
-            )
-        x, y, z = (-n % unit for n in volume.shape[2:])
-        if not (x or y or z):
-            return volume
-        floor = volume.amin(dim=(2, 3, 4), keepdim=True)
-        return functional.pad(volume - floor, (0, z, 0, y, 0, x)) + floor
+
+def pad_end(volume: Tensor, config: AsmlpConfig) -> Tensor:
+    """Pad (B, C, X, Y, Z) at its end to a multiple, with the least value of each channel.
+
+    Raises
+    ------
+    ModelError
+        If it has other channels than the network takes.
+    """
+    unit, channels = config.multiple_of, config.in_channels
+    if volume.ndim != 5 or volume.shape[1] != channels:
+        raise ModelError(f"the network takes (B, {channels}, X, Y, Z), not {tuple(volume.shape)}")
+    x, y, z = (-n % unit for n in volume.shape[2:])
+    if not (x or y or z):
+        return volume
+    floor = volume.amin(dim=(2, 3, 4), keepdim=True)
+    return functional.pad(volume - floor, (0, z, 0, y, 0, x)) + floor
 
 
 def _head(config: AsmlpConfig) -> nn.Module:

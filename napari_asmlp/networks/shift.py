@@ -15,6 +15,7 @@ channels of one token then sees its neighbours along that axis::
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -22,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+# Offsets of the tokens in a 2x2x2 cell, in the order of `merge_octants`: the last axis fastest.
+OCTANTS = tuple(itertools.product((0, 1), repeat=3))
 # What the public 3D port concatenates, in its order: it takes (1, 1, 1) twice and (1, 0, 1)
 # never, so this is no permutation of voxels. Only its checkpoints need it.
 REFERENCE_OCTANTS = (
