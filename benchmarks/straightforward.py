@@ -136,9 +136,7 @@ class ExpandStage(nn.Module):
 def upsample(volume: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return volume
-    return functional.interpolate(
-        volume, scale_factor=factor, mode="trilinear", align_corners=True
-    )
+    return functional.interpolate(volume, scale_factor=factor, mode="trilinear", align_corners=True)
 
 
 class Straightforward(nn.Module):

@@ -96,6 +96,8 @@ class AsmlpConfig:
 class WindowNorm(nn.Module):
     """GroupNorm(1, C) on channels-last tokens: one mean and deviation for the whole window."""
 
+    eps = 1e-5
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
@@ -103,11 +105,12 @@ class WindowNorm(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, X, Y, Z, C) -> the same shape."""
-        whole = functional.layer_norm(tokens, tokens.shape[1:])
+        whole = functional.layer_norm(tokens, tokens.shape[1:], eps=self.eps)
         return torch.addcmul(self.bias, whole, self.weight)
 
 
-NORMS: dict[str, type[nn.Module]] = {"layer": nn.LayerNorm, "group": WindowNorm}
+Norm = nn.LayerNorm | WindowNorm
+NORMS: dict[str, type[Norm]] = {"layer": nn.LayerNorm, "group": WindowNorm}
 
 
 class AxialShiftMixer(nn.Module):

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from napari_asmlp.errors import ModelError
-from napari_asmlp.networks import folded
+from napari_asmlp.networks import folded, tiles
 from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
-from napari_asmlp.networks.folded import FoldedAsmlp, shift_into
+from napari_asmlp.networks.folded import FoldedAsmlp
 from napari_asmlp.networks.shift import axial_shift
+from napari_asmlp.networks.tiles import shift_into
 
 OURS = AsmlpConfig(2, 3, widths=(8, 12, 16), encoder_blocks=(1, 2, 1), decoder_blocks=(1, 1))
 PORT = AsmlpConfig(
@@ -33,7 +34,8 @@ def random_network(config: AsmlpConfig) -> Asmlp:
 @pytest.fixture(params=[1, 3, 1000])
 def planes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many planes a tile holds."""
-    monkeypatch.setattr(folded, "tile_planes", lambda _tokens: request.param)
+    for module in (folded, tiles):
+        monkeypatch.setattr(module, "tile_planes", lambda _tokens: request.param)
     return request.param
 
 
