@@ -14,16 +14,23 @@ import numpy as np
 from napari_asmlp.errors import SettingsError, VolumeError
 from napari_asmlp.io.files import check_output, replacing
 from napari_asmlp.io.formats import KNOWN, AnyPath, Format, base_name, files_of, format_of
-from napari_asmlp.io.nifti import open_file, write_file
+from napari_asmlp.io.names import NAME_SUFFIXES, NamedLabel, NameFormat, names_path, write_names
+from napari_asmlp.io.nifti import labels_dtype, open_file, write_file
 from napari_asmlp.volume import Kind, Volume, as_labels
 
 __all__ = [
+    "NAME_SUFFIXES",
+    "NameFormat",
+    "NamedLabel",
     "base_name",
     "check_output",
+    "labels_dtype",
+    "names_path",
     "read_volume",
     "replacing",
     "volumes_in",
     "write_labels",
+    "write_names",
     "write_volume",
 ]
 

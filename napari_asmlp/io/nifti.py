@@ -32,7 +32,7 @@ from napari_asmlp.grid import Grid
 from napari_asmlp.io.files import replacing
 from napari_asmlp.io.formats import KNOWN, Format, files_of, format_of
 from napari_asmlp.io.stored import StoredArray, unreadable
-from napari_asmlp.volume import Volume
+from napari_asmlp.volume import Volume, smallest_unsigned
 
 Header = Any  # nibabel leaves its headers untyped
 Image = Any
@@ -154,6 +154,25 @@ def write_file(array: NDArray[Any], volume: Volume, path: Path, *, overwrite: bo
         image.to_file_map(dict(zip(parts, holders, strict=True)))
 
 
+def labels_dtype(highest: int, path: Path) -> np.dtype[Any]:
+    """Return the dtype in which a file holds labels up to `highest`; its suffix is known.
+
+    Raises
+    ------
+    OutputError
+        If its format has none.
+    VolumeError
+        If no label is that large.
+    """
+    format_ = format_of(path)
+    if format_ is None or format_.family != "mgh":
+        return smallest_unsigned(highest)
+    for dtype in _MGH_INTEGERS:
+        if highest <= np.iinfo(dtype).max:
+            return np.dtype(dtype)
+    raise OutputError(f"{path}: MGH cannot hold label {highest}; write .nii.gz instead")
+
+
 def _nifti_image(array: NDArray[Any], volume: Volume, *, is_pair: bool) -> Image:
     """Return nibabel's image with the source's header, but for what describes intensities."""
     own = isinstance(volume.header, nib.Nifti1Header)  # of which that of NIfTI-2 is a kind
@@ -174,6 +193,7 @@ def _nifti_image(array: NDArray[Any], volume: Volume, *, is_pair: bool) -> Image
     header["vox_offset"] = 0  # nibabel works it out
     if not np.array_equal(_affine_in_mm(header), volume.grid.affine):
         _set_affine(header, volume.grid)
+        header["dim_info"] = header["slice_code"] = 0  # how the scanner went through other axes
     return image_class(array, None, header)
 
 
@@ -201,12 +221,7 @@ def _set_affine(header: Header, grid: Grid) -> None:
 def _mgh_image(array: NDArray[Any], volume: Volume, path: Path) -> Image:
     """Return nibabel's image, with the source's own header if that is of MGH and of this grid."""
     if array.dtype.kind == "u":
-        highest = int(array.max())
-        fitting = (dtype for dtype in _MGH_INTEGERS if highest <= np.iinfo(dtype).max)
-        dtype = next(fitting, None)
-        if dtype is None:
-            raise OutputError(f"{path}: MGH cannot hold label {highest}; write .nii.gz instead")
-        array = array.astype(dtype, copy=False)
+        array = array.astype(labels_dtype(int(array.max()), path), copy=False)
     image = nib.MGHImage(array, volume.grid.affine)
     if isinstance(volume.header, MGHHeader):
         header = volume.header.copy()
