@@ -186,6 +186,12 @@ class Grid:
         return _floats(np.linalg.norm(self.affine[:3, :3], axis=0))
 
     @property
+    def directions(self) -> NDArray[np.float64]:
+        """Unit vectors along (i, j, k) in the world, as the columns of a (3, 3) matrix."""
+        directions: NDArray[np.float64] = self.affine[:3, :3] / np.array(self.spacing)
+        return directions
+
+    @property
     def extent_mm(self) -> tuple[float, float, float]:
         """Length of the field of view along (i, j, k), from edge to edge, in mm."""
         return _floats(np.array(self.shape) * self.spacing)
@@ -295,7 +301,7 @@ class Grid:
         Of the six ways to pair the axes, the one of the largest summed cosines; of equals the
         first, where sums that differ by rounding count as equal.
         """
-        cosines = self.affine[:3, :3] / np.array(self.spacing)
+        cosines = self.directions
         worlds = range(3)
 
         def alignment(axes: Sequence[int]) -> float:
