@@ -1,0 +1,78 @@
+"""Showing and hiding the planes of a viewer."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from napari_asmlp.viewer import camera
+from napari_asmlp.viewer.anatomy import Convention
+from napari_asmlp.viewer.planes.window import Planes
+from napari_asmlp.viewer.settings import recall
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+CROSSHAIR_KEY = "view.crosshair"  # of the remembered settings
+_shown: WeakKeyDictionary[ViewerModel, Planes] = WeakKeyDictionary()
+
+
+def show_planes(viewer: ViewerModel) -> Planes:
+    """Show the other two planes beside the main canvas; a second call does nothing.
+
+    Raises
+    ------
+    SettingsError
+        If the viewer has no window.
+    """
+    viewer = _bare(viewer)
+    if viewer not in _shown:
+        _shown[viewer] = Planes(viewer)
+        _shown[viewer].closed.connect(partial(_forget, viewer))
+        _shown[viewer].has_crosshair = recall(CROSSHAIR_KEY, True)
+    return _shown[viewer]
+
+
+def hide_planes(viewer: ViewerModel) -> None:
+    """Take the other planes away, if they are shown."""
+    if planes_shown(viewer):
+        _shown[_bare(viewer)].close()
+
+
+def planes_shown(viewer: ViewerModel) -> bool:
+    """Tell whether the planes of a viewer are shown."""
+    return _bare(viewer) in _shown
+
+
+def toggle_planes(viewer: ViewerModel) -> None:
+    """Show the planes, or hide them.
+
+    Raises
+    ------
+    SettingsError
+        If the viewer has no window.
+    """
+    (hide_planes if planes_shown(viewer) else show_planes)(viewer)
+
+
+def show_crosshair(viewer: ViewerModel, on: bool = True) -> None:
+    """Draw or hide the lines that show where the other planes are."""
+    if planes_shown(viewer):
+        _shown[_bare(viewer)].has_crosshair = on
+
+
+def set_convention(viewer: ViewerModel, convention: Convention) -> None:
+    """Put the patient's right on the left of the screen (radiological), or on its right."""
+    camera.set_convention(viewer, convention)
+    if planes_shown(viewer):
+        _shown[_bare(viewer)].arrange()
+
+
+def _forget(viewer: ViewerModel) -> None:
+    del _shown[viewer]
+
+
+def _bare(viewer: ViewerModel) -> ViewerModel:
+    bare: ViewerModel = getattr(viewer, "__wrapped__", viewer)  # panels are given a proxy of it
+    return bare
