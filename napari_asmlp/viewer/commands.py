@@ -1,4 +1,4 @@
-"""The commands of napari's menus: new labels, open labels, export labels."""
+"""The commands of napari's menus: new labels, open labels, export labels, resample."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import napari
 import numpy as np
 from napari.layers import Image, Labels
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog
 
 from napari_asmlp.errors import AsmlpError, GridError, SettingsError
-from napari_asmlp.io import base_name, read_volume
-from napari_asmlp.io.formats import FORMATS, format_of
-from napari_asmlp.viewer.camera import show_radiological
-from napari_asmlp.viewer.files import DEFAULT_SUFFIX, save_labels
+from napari_asmlp.io import read_volume
+from napari_asmlp.io.formats import FORMATS
+from napari_asmlp.viewer.camera import show_upright
+from napari_asmlp.viewer.export.dialog import ExportDialog
 from napari_asmlp.viewer.layers import (
     METADATA_KEY,
     add_labels,
@@ -26,14 +26,15 @@ from napari_asmlp.viewer.layers import (
     labels_on,
     volume_of,
 )
+from napari_asmlp.viewer.resampling import open_resampling
 from napari_asmlp.viewer.session import attend
+from napari_asmlp.viewer.widgets import main_window
 from napari_asmlp.volume import Volume
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 _FILTER = f"Volumes ({' '.join('*' + f.suffix for f in FORMATS)});;All files (*)"
-_SAVE_FILTER = "Compressed NIfTI (*.nii.gz);;NIfTI (*.nii);;FreeSurfer (*.mgz)"
 
 
 def new_labels_command() -> None:
@@ -52,16 +53,26 @@ def open_labels_command() -> None:
 
 
 def export_labels_command() -> None:
-    """Menu: the selected labels as a file, its name chosen in a dialog."""
+    """Menu: the selected labels as a file, in a dialog that stays in front of the window."""
     with errors_shown():
-        layer = selected_labels(_viewer())
-        chosen, _ = QFileDialog.getSaveFileName(
-            None, "Export labels", str(suggested_path(layer)), _SAVE_FILTER
-        )
-        if chosen:
-            named = Path(chosen) if format_of(chosen) else Path(chosen + DEFAULT_SUFFIX)
-            written = save_labels(layer, named, overwrite=str(named) == chosen)
-            show_info(f"Labels written to {written}")
+        viewer = _viewer()
+        ExportDialog(viewer, selected_labels(viewer), main_window()).open()
+
+
+def resample_command() -> None:
+    """Menu: a volume onto the grid of an image, in a dialog."""
+    with errors_shown():
+        viewer = _viewer()
+        active = viewer.layers.selection.active
+        open_resampling(viewer, active if isinstance(active, Image) or is_labels(active) else None)
+
+
+def planes_command() -> None:
+    """Menu: axial, coronal and sagittal planes at once, or one of them."""
+    from napari_asmlp.viewer.view.actions import toggle_planes  # which imports this
+
+    with errors_shown():
+        toggle_planes(_viewer())
 
 
 def new_labels(viewer: ViewerModel) -> Labels:
@@ -89,25 +100,12 @@ def open_labels(viewer: ViewerModel, path: Path) -> Labels:
     """
     volume = read_volume(path, kind="labels")
     _check_has_image(viewer, volume)
-    show_radiological(viewer)
+    show_upright(viewer)
     attend(viewer)
     data, attributes, _ = labels_layer_data(volume)
     layer = Labels(data, **attributes)
     add_labels(viewer, layer)
     return layer
-
-
-def suggested_path(layer: Labels) -> Path:
-    """Return the name that labels are exported to unless the user says otherwise.
-
-    It is ``<image>_labels.nii.gz`` beside the image, or the file that the labels came from.
-    """
-    source = layer.metadata.get(METADATA_KEY)
-    if not isinstance(source, Volume) or source.path is None:
-        return Path.home() / f"{layer.name}{DEFAULT_SUFFIX}".replace("/", "_")
-    if source.kind == "labels":
-        return source.path
-    return source.path.with_name(f"{base_name(source.path)}_labels{DEFAULT_SUFFIX}")
 
 
 def selected_image(viewer: ViewerModel) -> Image:

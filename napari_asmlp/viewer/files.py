@@ -16,16 +16,18 @@ import napari
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
 
+from napari_asmlp.errors import GridError
 from napari_asmlp.io import check_output, read_volume, write_labels
 from napari_asmlp.io.formats import format_of
 from napari_asmlp.viewer.ahead import import_ahead
-from napari_asmlp.viewer.camera import show_radiological
+from napari_asmlp.viewer.camera import show_upright
+from napari_asmlp.viewer.history.journal import saved
 from napari_asmlp.viewer.layers import (
     METADATA_KEY,
     MOST_CHANNELS,
     LayerData,
     image_layer_data,
-    source_view,
+    is_moved,
     volume_of,
 )
 from napari_asmlp.volume import Volume
@@ -88,10 +90,44 @@ def save_labels(layer: Labels, path: Path, *, overwrite: bool = False) -> Path:
         If the layer is no volume, a value is no label, or the file cannot be written or must not
         be: an image that is open is never replaced.
     """
-    check_output(path, overwrite=overwrite, inputs=_open_images(layer))
-    labels = volume_of(layer).with_labels(source_view(layer))
+    check_output(path, overwrite=overwrite, inputs=open_images(layer))
+    volume = labels_volume(layer)
+    labels = volume.with_labels(volume.array())
     # without its path, so that labels may go back into the file they came from
-    return write_labels(replace(labels, path=None), path, overwrite=overwrite)
+    written = write_labels(replace(labels, path=None), path, overwrite=overwrite)
+    saved(layer)
+    return written
+
+
+def labels_volume(layer: Labels) -> Volume:
+    """Return the volume as which a layer's labels are written; no voxels are copied.
+
+    Raises
+    ------
+    GridError
+        If the layer is one of ours, but lies no more on its source grid.
+    SettingsError
+        If the layer is no volume.
+    """
+    if is_moved(layer):
+        source = layer.metadata[METADATA_KEY]
+        raise GridError(
+            f"labels {layer.name!r} were moved, scaled, turned or reshaped, and lie no more on the"
+            f" grid of {source.name} ({source.grid.describe()}): undo that first"
+        )
+    return volume_of(layer)
+
+
+def open_images(layer: Labels) -> list[Path]:
+    """Return the image files that labels must not replace: their own, and all that are open."""
+    viewer = napari.current_viewer()
+    layers = [layer, *(viewer.layers if viewer else ())]
+    volumes = [other.metadata.get(METADATA_KEY) for other in layers]
+    return [
+        volume.path
+        for volume in volumes
+        if isinstance(volume, Volume) and volume.kind == "image" and volume.path
+    ]
 
 
 def sample() -> list[LayerData]:
@@ -124,21 +160,9 @@ def _prepare_window() -> None:
         return
     from napari_asmlp.viewer.session import attend  # needs Qt, which files need not
 
-    show_radiological(viewer)
+    show_upright(viewer)
     import_ahead()
     attend(viewer)
-
-
-def _open_images(layer: Labels) -> list[Path]:
-    """Return the image files that labels must not replace: their own, and all that are open."""
-    viewer = napari.current_viewer()
-    layers = [layer, *(viewer.layers if viewer else ())]
-    volumes = [other.metadata.get(METADATA_KEY) for other in layers]
-    return [
-        volume.path
-        for volume in volumes
-        if isinstance(volume, Volume) and volume.kind == "image" and volume.path
-    ]
 
 
 def _listed(path: Paths) -> list[str]:

@@ -2,9 +2,9 @@
 
 A volume keeps the axis order of its file. On screen it is a view of that array, without a copy,
 whose axes are those of `AXIS_LABELS`: the closest upright orientation, superior first, so that
-napari's first slider runs from feet to head. `scale` and `translate` place it in mm; a tilt is left
-out of the layer, since napari's brush would paint beside the cursor, and stays in the volume that
-rides in ``layer.metadata[METADATA_KEY]``. Going back, the view is undone on that volume's grid.
+napari's first slider runs from feet to head. `scale` and `translate` place it in mm. A tilt is left
+out of the layer, turned back about the world's origin, since napari's brush would paint beside the
+cursor; it stays in the volume in ``layer.metadata[METADATA_KEY]``, on whose grid the way back ends.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from napari_asmlp.errors import GridError, SettingsError
 from napari_asmlp.grid import Grid, Orientation
 from napari_asmlp.io import base_name
 from napari_asmlp.viewer.colours import label_look
+from napari_asmlp.viewer.view.contrast import automatic
 from napari_asmlp.volume import Kind, Volume
 from napari_asmlp.volume import Labels as Labels3D
 
@@ -33,12 +34,12 @@ LayerData = tuple[NDArray[Any], dict[str, Any], str]
 
 METADATA_KEY = "napari_asmlp"
 REGION_KEY = "napari_asmlp_region"  # marks the box of a region, which holds no labels
+PREVIEW_KEY = "napari_asmlp_preview"  # marks outlines of what an edit would change, the same
 AXIS_LABELS = ("S", "A", "R")
 _ALL_CHANNELS = "napari_asmlp_all_channels"
 MOST_CHANNELS = 16  # beyond it a layer for each would bury the viewer
 
 _CODES = "".join(AXIS_LABELS)
-_GREY_PERCENTILES = (0.5, 99.8)  # a few bright voxels must not turn the rest black
 _IDENTITY = Orientation((0, 1, 2), (False, False, False))
 
 
@@ -211,9 +212,14 @@ def check_same_grid(labels: Labels, image: Image) -> None:
         )
 
 
+def is_moved(layer: Image | Labels) -> bool:
+    """Tell whether a layer of ours has been moved, turned or reshaped, off its source grid."""
+    return isinstance(layer.metadata.get(METADATA_KEY), Volume) and _source(layer) is None
+
+
 def is_labels(layer: object) -> TypeGuard[Labels]:
     """Tell whether a layer holds labels that somebody may want to keep."""
-    return isinstance(layer, Labels) and REGION_KEY not in layer.metadata
+    return isinstance(layer, Labels) and not {REGION_KEY, PREVIEW_KEY} & set(layer.metadata)
 
 
 def index_at(layer: Image, position: Sequence[float]) -> tuple[int, int, int]:
@@ -240,7 +246,7 @@ def _image(volume: Volume, name: str) -> LayerData:
         **_geometry(volume.grid),
         "name": name,
         "metadata": {METADATA_KEY: volume},
-        "contrast_limits": _grey_window(data),
+        "contrast_limits": automatic(data).limits,
     }
     return _turn(volume.grid).apply(data), attributes, "image"
 
@@ -257,9 +263,11 @@ def _turn_of(layer: Image | Labels) -> Orientation:
 def _geometry(grid: Grid) -> dict[str, Any]:
     """Return where the turned grid lies: mm per voxel and the place of voxel (0, 0, 0)."""
     upright = grid.reoriented(_turn(grid))
+    # turned about the world's origin: volumes of one tilt lie right relative to each other
+    start = np.linalg.solve(upright.directions, upright.affine[:3, 3])
     return {
         "scale": upright.spacing,
-        "translate": tuple(float(mm) for mm in upright.affine[2::-1, 3]),
+        "translate": tuple(start.tolist()),
         "units": ("mm",) * 3,
         "axis_labels": AXIS_LABELS,
     }
@@ -326,17 +334,6 @@ def _place_mm(layer: Image | Labels) -> Iterable[tuple[float, float]]:
             raise SettingsError(f"layer {layer.name!r} is measured in {unit}: set its units to mm")
         mm = (1 * unit).to("mm").magnitude
         yield float(scale * mm), float(offset * mm)
-
-
-def _grey_window(array: NDArray[Any]) -> tuple[float, float]:
-    """Return the intensities shown as black and white; few enough voxels are looked at."""
-    step = max(1, round((array.size / 1e6) ** (1 / 3)))
-    sample = array[::step, ::step, ::step].astype(np.float64)
-    sample = sample[np.isfinite(sample)]
-    if not sample.size:
-        return 0.0, 1.0
-    low, high = np.percentile(sample, _GREY_PERCENTILES)
-    return float(low), float(high if high > low else low + 1)
 
 
 def _title(volume: Volume) -> str:

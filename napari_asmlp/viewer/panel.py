@@ -35,6 +35,9 @@ class Panel(QWidget):
     def closed(self) -> None:
         """Let go of the viewer and of what runs; called when the dock is closed."""
 
+    def cancel(self) -> None:
+        """Stop what runs, if the panel has anything to run."""
+
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802  # Qt's name
         """Notice the dock: napari closes one by taking the panel out of it."""
         super().changeEvent(event)

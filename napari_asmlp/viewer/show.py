@@ -9,7 +9,7 @@ import napari
 
 from napari_asmlp.io import read_volume
 from napari_asmlp.model import LabelEntry
-from napari_asmlp.viewer.camera import show_radiological
+from napari_asmlp.viewer.camera import show_upright
 from napari_asmlp.viewer.layers import image_layer_data, labels_layer_data
 
 
@@ -22,7 +22,7 @@ def open_result(image: Path, labels: Path, entries: Iterable[LabelEntry]) -> nap
         The label table, for colours and class names.
     """
     viewer = napari.Viewer()
-    show_radiological(viewer)
+    show_upright(viewer)
     for data, attributes, _ in image_layer_data(read_volume(image)):
         viewer.add_image(data, **attributes)
     data, attributes, _ = labels_layer_data(read_volume(labels, kind="labels"), entries)

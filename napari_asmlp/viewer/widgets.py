@@ -6,7 +6,7 @@ import re
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QLabel, QSizePolicy
+from qtpy.QtWidgets import QApplication, QFormLayout, QLabel, QMainWindow, QSizePolicy, QWidget
 
 _SHOWN_LETTERS = 10
 
@@ -37,3 +37,12 @@ def form_layout() -> QFormLayout:
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     form.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
     return form
+
+
+def main_window() -> QWidget | None:
+    """Return the window that dialogs belong to: the active one, else any of napari's."""
+    active = QApplication.activeWindow()
+    if active is not None:
+        return active
+    windows = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow))
+    return max(windows, key=QMainWindow.isVisible, default=None)

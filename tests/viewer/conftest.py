@@ -30,6 +30,13 @@ AFFINE = np.array([[-1.0, 0, 0, 10], [0, 0, -3.0, 20], [0, 2.0, 0, -30], [0, 0, 
 ENTRIES = (LabelEntry(1, "anterior", "#e69f00"), LabelEntry(2, "posterior", "#56b4e9"))
 
 
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test read or write what the user's windows remember."""
+    monkeypatch.setenv("NAPARI_ASMLP_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("NAPARI_ASMLP_STATE", str(tmp_path / "state"))  # journals
+
+
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
     """A file whose axes are turned, with a number of its own in each voxel."""

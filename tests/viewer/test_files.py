@@ -6,13 +6,14 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_asmlp.errors import AsmlpError, OutputError, VolumeError
+from napari_asmlp.errors import AsmlpError, GridError, OutputError, VolumeError
 from napari_asmlp.io.formats import FORMATS
-from napari_asmlp.viewer import camera, commands, files
-from napari_asmlp.viewer.layers import image_layer_data, labels_on, volume_of
+from napari_asmlp.viewer import commands, files
+from napari_asmlp.viewer.layers import image_layer_data, labels_on, source_view, volume_of
 
 from .conftest import AFFINE, MANIFEST, SHAPE
 
+RADIOLOGICAL = ("away", "up", "left")  # superior, anterior, right
 ANTERIOR_LEFT = (1, 2, 3)  # a voxel of the scan
 
 
@@ -45,7 +46,7 @@ def test_a_file_opens_as_an_image_in_the_radiological_view(opened, scan):
     (layer,) = opened.layers
     assert isinstance(layer, Image)
     assert layer.name == "scan"
-    assert tuple(map(str, opened.scene.camera.orientation)) == camera.RADIOLOGICAL
+    assert tuple(map(str, opened.scene.camera.orientation)) == RADIOLOGICAL
     assert volume_of(layer).path == scan
     np.testing.assert_allclose(volume_of(layer).grid.affine, AFFINE)
 
@@ -53,7 +54,7 @@ def test_a_file_opens_as_an_image_in_the_radiological_view(opened, scan):
 def test_a_viewer_of_other_things_is_not_turned(viewer, scan, plugin):
     viewer.add_image(np.zeros((4, 4)))
     viewer.open(str(scan), plugin="napari-asmlp")
-    assert tuple(map(str, viewer.scene.camera.orientation)) != camera.RADIOLOGICAL
+    assert tuple(map(str, viewer.scene.camera.orientation)) != RADIOLOGICAL
 
 
 def test_a_4d_file_opens_as_channels(viewer, tmp_path, plugin):
@@ -81,7 +82,7 @@ def test_a_broken_file_is_an_error_with_its_name(viewer, tmp_path, plugin):
 def test_saved_labels_lie_on_the_grid_of_the_file(opened, tmp_path, suffix):
     commands.new_labels(opened)
     layer = opened.layers[-1]
-    files.source_view(layer)[ANTERIOR_LEFT] = 2
+    source_view(layer)[ANTERIOR_LEFT] = 2
     out = tmp_path / f"out{suffix}"
     assert opened.layers.save(str(out), selected=True, plugin="napari-asmlp") == [str(out)]
     values, image = read_labels(out)
@@ -104,7 +105,7 @@ def test_saved_labels_reopen_identical(opened, tmp_path):
 def test_labels_go_back_into_the_file_they_came_from(opened, tmp_path):
     path = files.save_labels(commands.new_labels(opened), tmp_path / "labels.nii.gz")
     layer = commands.open_labels(opened, path)
-    files.source_view(layer)[ANTERIOR_LEFT] = 5
+    source_view(layer)[ANTERIOR_LEFT] = 5
     assert files.write(str(path), *layer.as_layer_data_tuple()[:2]) == [str(path)]
     assert read_labels(path)[0][ANTERIOR_LEFT] == 5
 
@@ -144,6 +145,14 @@ def test_values_that_are_no_labels_are_refused_and_nothing_is_left(opened, tmp_p
     assert not list(out.iterdir())
 
 
+def test_labels_that_left_their_grid_are_not_saved(opened, tmp_path):
+    layer = commands.new_labels(opened)
+    layer.scale = (1, 1, 1)
+    with pytest.raises(GridError, match=r"were moved.*scan\.nii\.gz"):
+        files.write(str(tmp_path / "out.nii"), *layer.as_layer_data_tuple()[:2])
+    assert not (tmp_path / "out.nii").exists()
+
+
 def test_labels_of_no_file_are_saved_as_they_lie(tmp_path):
     layer = Labels(np.eye(5, dtype=np.uint8)[None].repeat(3, 0), scale=(3, 2, 1))
     path = files.save_labels(layer, tmp_path / "cells.nii.gz")
@@ -181,22 +190,11 @@ def test_opened_labels_must_lie_on_an_open_image(opened, tmp_path):
     assert commands.open_labels(opened, path).data.shape == SHAPE[::-1]
 
 
-def test_where_exports_are_suggested(opened, scan, tmp_path):
-    layer = commands.new_labels(opened)
-    suggested = commands.suggested_path(layer)
-    assert suggested == tmp_path / "scan_labels.nii.gz"
-    again = commands.open_labels(opened, files.save_labels(layer, suggested))
-    assert commands.suggested_path(again) == suggested
-    assert (
-        commands.suggested_path(Labels(np.zeros((2, 2, 2), int), name="a/b")).name == "a_b.nii.gz"
-    )
-
-
 def test_the_sample_opens_upright(viewer, plugin):
     pytest.importorskip("nilearn")
     viewer.open_sample("napari-asmlp", "hippocampus")
     assert viewer.layers[0].name == files.SAMPLE_NAME
-    assert tuple(map(str, viewer.scene.camera.orientation)) == camera.RADIOLOGICAL
+    assert tuple(map(str, viewer.scene.camera.orientation)) == RADIOLOGICAL
 
 
 def test_labels_of_a_volume_that_is_already_open_need_no_reading(scan):

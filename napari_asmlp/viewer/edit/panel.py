@@ -1,46 +1,31 @@
-"""The Edit labels panel: choose a tool, see how many voxels would change, apply it as one step."""
+"""The Edit labels panel: the segments, what the brush may touch, and the tools, in one history."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox
-from napari.layers import Labels
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from magicgui.widgets import ComboBox
+from napari.layers import Image, Labels
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_asmlp.edit import TOOLS
-from napari_asmlp.viewer.commands import errors_shown
-from napari_asmlp.viewer.edit.fields import ToolFields
-from napari_asmlp.viewer.edit.request import (
-    Order,
-    Prepared,
-    Wish,
-    axis_across,
-    change_text,
-    class_names,
-    first_settings,
-    resolve,
-    title_of,
-)
-from napari_asmlp.viewer.edit.segments import LabelList
+from napari_asmlp.viewer.edit.brush_row import BrushRow
+from napari_asmlp.viewer.edit.segments import SegmentList
+from napari_asmlp.viewer.edit.tools import ToolSection
+from napari_asmlp.viewer.edit.undo_row import UndoRow
+from napari_asmlp.viewer.history.edits import Edits
 from napari_asmlp.viewer.panel import Panel
-from napari_asmlp.viewer.tasks import Task
-from napari_asmlp.viewer.widgets import form_layout, shorten, text_label
+from napari_asmlp.viewer.widgets import form_layout, shorten
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-_STALE = "The labels have changed: preview again"
+_MARGIN = 6  # pixels
+_LOWEST = 200
 
 
 class EditPanel(Panel):
-    """Edits a labels layer with one tool at a time.
+    """Edits a labels layer: its label table, its painting, and one tool at a time.
 
     Parameters
     ----------
@@ -50,37 +35,22 @@ class EditPanel(Panel):
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
-        self._task: Task | None = None
-        self._applying = False
-        self._prepared: Prepared | None = None
         self._watched: Labels | None = None
-        self._make_fields()
-        self._make_buttons()
-        column = QVBoxLayout(self)
-        column.addWidget(self._form())
-        column.addLayout(self._buttons())
-        column.addWidget(self.bar)
-        column.addWidget(self.status)
-        column.addStretch()
-        self._listen()
-        self._show_idle("")
-        self._show_tool()
-        self._watch()
-
-    def wish(self) -> Wish:
-        """Return what the fields and the viewer say now."""
-        layer = self.layer.value
-        return Wish(
-            layer=layer,
-            tool=self.tool.value,
-            settings=self.settings.values,
-            image=self.image.value,
-            value=None if self.all_labels.value or layer is None else int(layer.selected_label),
-            slice_only=self.slice_only.value,
-            across=axis_across(self._viewer),
-            point=tuple(self._viewer.dims.point),
-            overwrite=self.overwrite.value,
+        self._edits: Edits | None = None
+        self.layer = ComboBox(choices=self._labels, tooltip="The labels to edit")
+        self.image = ComboBox(
+            choices=self._images, tooltip="The image that tools and the threshold brush look at"
         )
+        self.history = UndoRow()
+        self.segments = SegmentList(napari_viewer)
+        self.brush = BrushRow(napari_viewer)
+        self.tools = ToolSection(napari_viewer, self._chosen, lambda: self.brush.limits)
+        self._lay_out()
+        self.layer.changed.connect(self._watch)
+        self.image.changed.connect(self._watch)
+        self.segments.listed.connect(self._note_labels)
+        self._follow_viewer(on=True)
+        self._watch()
 
     def reset_choices(self, _event: Any = None) -> None:
         """Follow the viewer's layers; napari calls this when they change."""
@@ -88,215 +58,107 @@ class EditPanel(Panel):
         self.image.reset_choices()
         self._watch()
 
-    def preview(self) -> None:
-        """Compute how many voxels would change, and change nothing."""
-        with errors_shown():
-            self._start(resolve(self.wish()), apply=False)
-
-    def apply(self) -> None:
-        """Change the labels as the fields say; what was previewed is not computed again."""
-        with errors_shown():
-            order, prepared = resolve(self.wish()), self._prepared
-            if prepared is not None and prepared.order == order and prepared.is_current:
-                self._commit(prepared)
-            else:
-                self._start(order, apply=True)
-
-    def cancel(self) -> None:
-        """Give up what is being computed; nothing is changed."""
-        if self._task is not None:
-            self._task.abandon()
-            self._task.deleteLater()
-            self._task = None
-            self._show_idle("Stopped; nothing was changed")
-
     def closed(self) -> None:
         """Give up what is being computed, and let go of the layer and the sliders."""
-        self.cancel()
+        self.tools.cancel()
+        self.brush.close_guard()
         self._watch_layer(None)
-        self._follow_dims(on=False)
+        self._follow_viewer(on=False)
 
     def opened(self) -> None:
         """Follow the layer and the sliders."""
-        self._follow_dims(on=True)
+        self._follow_viewer(on=True)
         self._watch()
 
-    def _make_fields(self) -> None:
-        self.layer = ComboBox(choices=self._labels, tooltip="The labels to edit")
-        self.tool = ComboBox(
-            choices=[(tool.title, tool) for tool in TOOLS], tooltip="What to do with the labels"
-        )
-        self.settings = ToolFields()
-        self.image = ComboBox(choices=self._images, tooltip="The image that the tool looks at")
-        self.all_labels = ComboBox(
-            choices=self._whose,
-            tooltip="Edit the label that is selected for painting, or every label not locked",
-        )
-        self.slice_only = ComboBox(
-            choices=[("3D", False), ("this slice", True)],
-            tooltip="Edit the whole volume, or only the slice that the viewer shows",
-        )
-        self.labels = LabelList()
-        self.overwrite = CheckBox(
-            text="May overwrite other labels",
-            tooltip="Let the selected label take voxels of others that are not locked; background"
-            " it may always take",
-        )
-        for combo in (self.layer, self.tool, self.image, self.all_labels, self.slice_only):
+    def _lay_out(self) -> None:
+        layers = form_layout()
+        for title, combo in (("Labels", self.layer), ("Image", self.image)):
             shorten(combo)
-
-    def _make_buttons(self) -> None:
-        self.preview_button = QPushButton("Preview")
-        self.preview_button.setToolTip("Count the voxels that would change; nothing is changed")
-        self.preview_button.clicked.connect(self.preview)
-        self.apply_button = QPushButton("Apply")
-        self.apply_button.setToolTip("Change the labels, as one step that Ctrl+Z takes back")
-        self.apply_button.clicked.connect(self.apply)
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip("Give up what is being computed; nothing is changed")
-        self.cancel_button.clicked.connect(self.cancel)
-        self.bar = QProgressBar()
-        self.bar.setRange(0, 0)
-        self.status = text_label()
-
-    def _form(self) -> QWidget:
-        self._fields = QWidget()
-        self._rows = form = form_layout()
-        self._fields.setLayout(form)
-        form.addRow("Labels", self.layer.native)
-        form.addRow("Tool", self.tool.native)
-        form.addRow("", self.settings)
-        form.addRow("Image", self.image.native)
-        form.addRow("Edit", self.all_labels.native)
-        form.addRow("In", self.slice_only.native)
-        form.addRow("Locked", self.labels)
-        form.addRow("", self.overwrite.native)
-        return self._fields
-
-    def _buttons(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        for button in (self.preview_button, self.apply_button, self.cancel_button):
-            row.addWidget(button, stretch=1)
-        return row
-
-    def _listen(self) -> None:
-        self.layer.changed.connect(self._watch)
-        self.tool.changed.connect(self._show_tool)
-        self.settings.changed.connect(self._forget)
-        self.labels.itemChanged.connect(self._forget)
-        self.labels.listed.connect(self.all_labels.reset_choices)
-        for widget in (self.image, self.all_labels, self.slice_only, self.overwrite):
-            widget.changed.connect(self._forget)
-        self._follow_dims(on=True)
-
-    def _whose(self, _combo: Any) -> list[tuple[str, bool]]:
-        layer = self.layer.value
-        if layer is None:
-            return [("selected label", False), ("all labels", True)]
-        name = title_of(layer.selected_label, class_names(layer))
-        return [(name, False), ("all labels", True)]
-
-    def _show_tool(self, _tool: Any = None) -> None:
-        tool = self.tool.value
-        self.settings.show_tool(tool, first_settings(self.wish()))
-        needs_image = tool is not None and tool.needs_image
-        self.image.native.setVisible(needs_image)
-        self._rows.labelForField(self.image.native).setVisible(needs_image)
-        self.tool.tooltip = (tool.__doc__ or "").strip().partition("\n")[0] if tool else ""
-        self._forget()
+            layers.addRow(title, combo.native)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, _MARGIN)
+        column.addLayout(layers)
+        column.addWidget(self.segments)
+        column.addWidget(self.history)
+        column.addWidget(_line())
+        column.addWidget(self.brush)
+        column.addWidget(_line())
+        column.addWidget(self.tools)
+        column.addStretch()
+        area = _Scrolled(inside)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(area)
 
     def _watch(self, _layer: Any = None) -> None:
-        self._watch_layer(self.layer.value)
+        layer, image = self._chosen()
+        self._watch_layer(layer)
+        self.brush.follow(layer, image)
+
+    def _chosen(self) -> tuple[Labels | None, Image | None]:
+        """Return the layers chosen, themselves: a panel is given proxies, each time another."""
+        layer, image = self.layer.value, self.image.value
+        return getattr(layer, "__wrapped__", layer), getattr(image, "__wrapped__", image)
 
     def _watch_layer(self, layer: Labels | None) -> None:
         """Follow another layer."""
         if layer is self._watched:
             return
-        if self._watched is not None:
-            self._watched.events.paint.disconnect(self._outdate)
-            self._watched.events.data.disconnect(self._outdate)
+        self._hear(on=False)
         self._watched = layer
-        if layer is not None:
-            layer.events.paint.connect(self._outdate)
-            layer.events.data.connect(self._outdate)
-        self.labels.follow(layer)
-        self._forget()
+        self.history.follow(layer)
+        self._edits = self.history.edits
+        self.segments.follow(layer)
+        self._hear(on=True)
+        self.tools.name_planes()
 
-    def _follow_dims(self, *, on: bool) -> None:
-        events = self._viewer.dims.events
-        for event in (events.current_step, events.order, events.ndisplay):
-            event.disconnect(self._move)
+    def _hear(self, *, on: bool) -> None:
+        """Follow the edits of the layer, or no longer."""
+        if self._watched is not None:
+            events = self._watched.events
+            for event in (events.paint, events.data):
+                (event.connect if on else event.disconnect)(self.tools.outdate)
+        if self._edits is not None:
+            changed, finished = self._edits.changed, self._edits.finished
+            (changed.connect if on else changed.disconnect)(self.tools.outdate)
+            (finished.connect if on else finished.disconnect)(self.segments.rescan_soon)
+
+    def _follow_viewer(self, *, on: bool) -> None:
+        dims = self._viewer.dims.events
+        for event, slot in (
+            (dims.current_step, self.tools.move),
+            (dims.order, self.tools.move),
+            (dims.ndisplay, self.tools.move),
+            (dims.order, self.brush.tell),
+            (self._viewer.events.theme, self.segments.use_theme),
+        ):
+            event.disconnect(slot)
             if on:
-                event.connect(self._move)
+                event.connect(slot)
 
-    def _outdate(self, _event: Any) -> None:
-        """Note that voxels have changed."""
-        if self._prepared is not None:
-            self._forget()
-            self.status.setText(_STALE)
+    def _note_labels(self) -> None:
+        """Bring names and locks up to date wherever they are shown."""
+        self.tools.name_labels()
+        self.brush.tell()
 
-    def _move(self, _event: Any) -> None:
-        """Note that another slice is shown."""
-        if self.slice_only.value:
-            self._forget()
 
-    def _forget(self, _value: Any = None) -> None:
-        """Drop a preview of something else."""
-        self._prepared = None
-        if self._task is None:
-            self.status.setText("")
+class _Scrolled(QScrollArea):
+    """Scrolls downwards where the window is low, and is never too narrow for what is inside."""
 
-    def _start(self, order: Order, *, apply: bool) -> None:
-        self.cancel()
-        self._prepared, self._applying = None, apply
-        self._task = Task(order.job(), self)
-        self._task.returned.connect(self._keep)
-        self._task.ended.connect(self._end)
-        self._fields.setEnabled(False)
-        self.preview_button.setEnabled(False)
-        self.apply_button.setEnabled(False)
-        self.cancel_button.setEnabled(True)
-        self.bar.show()
-        self.status.setText(f"{order.tool.title}…")
-        self._task.start()
+    def __init__(self, inside: QWidget) -> None:
+        super().__init__(widgetResizable=True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(inside)
 
-    def _keep(self, prepared: Prepared) -> None:
-        self._prepared = prepared
+    def minimumSizeHint(self) -> QSize:  # noqa: N802  # Qt's name
+        """Return the width of what is inside, and the height of a few rows."""
+        inside = self.widget().minimumSizeHint().width()
+        return QSize(inside + self.verticalScrollBar().sizeHint().width(), _LOWEST)
 
-    def _end(self) -> None:
-        prepared = self._prepared
-        if self._task is not None:
-            self._task.deleteLater()
-            self._task = None
-        self._show_idle("")
-        if prepared is None:  # an error, which has been shown
-            return
-        if prepared.order.layer not in self._viewer.layers:
-            self._prepared = None
-            self.status.setText("The labels were deleted; nothing was changed")
-        elif not self._applying and not prepared.is_current:
-            self._prepared = None
-            self.status.setText(_STALE)
-        elif not self._applying:
-            names = class_names(prepared.order.layer)
-            self.status.setText(change_text(prepared.change, names))
-        else:
-            with errors_shown():
-                self._commit(prepared)
 
-    def _commit(self, prepared: Prepared) -> None:
-        """Bring a change into its layer; raises a `SettingsError` if that has changed."""
-        self._prepared = None
-        self.status.setText("Nothing was changed")
-        prepared.commit()
-        self.labels.add(prepared.change.gained)
-        names = class_names(prepared.order.layer)
-        self.status.setText(change_text(prepared.change, names, done=True))
-
-    def _show_idle(self, text: str) -> None:
-        self._fields.setEnabled(True)
-        self.preview_button.setEnabled(True)
-        self.apply_button.setEnabled(True)
-        self.cancel_button.setEnabled(False)
-        self.bar.hide()
-        self.status.setText(text)
+def _line() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    return line

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_asmlp.edit import Change, Target, Tool
+from napari_asmlp.edit import Change, Relabel, Target, Tool
+from napari_asmlp.edit.apart import Edit
+from napari_asmlp.edit.history import Step
 from napari_asmlp.errors import SettingsError
-from napari_asmlp.grid import Grid, Orientation, Region
+from napari_asmlp.grid import Grid, Region
+from napari_asmlp.viewer.edit.table import class_names, locked_values, title_of
+from napari_asmlp.viewer.edit.words import as_shown, source_slice, turn_of
+from napari_asmlp.viewer.history.edits import edits_of
 from napari_asmlp.viewer.layers import (
     AXIS_LABELS,
     check_same_grid,
-    shown_index,
     source_view,
     volume_of,
 )
@@ -29,11 +33,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
-LOCKED_KEY = "napari_asmlp_locked"  # in a layer's metadata: the values that tools leave alone
-PLANES = ("axial", "coronal", "sagittal")  # across the layer's axes S, A and R
 AXIS_FIELD = "axis"
-_LARGEST_VALUE = 65_535
-_MOST_NAMED = 4  # labels in the text of a change
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,22 @@ class Order:
 
     def job(self) -> Job:
         """Return the work, for a task; it returns a `Prepared`."""
-        return Job(f"{self.tool.title.lower()} in {self.layer.name}", self._steps)
+        return Job(f"{self.tool.title.lower()} in {self.layer.name}", self._told_as_shown)
+
+    def _told_as_shown(self) -> Generator[None, None, Prepared]:
+        try:
+            return (yield from self._steps())
+        except SettingsError as error:
+            raise SettingsError(as_shown(str(error), self.layer)) from error
 
     def _steps(self) -> Generator[None, None, Prepared]:
         # the user may paint meanwhile: the tool sees one state, and it is known which
         before = source_view(self.layer).copy(order="K")
         image = None if self.image is None else volume_of(self.image).array()
+        change = yield from Edit(self.tool, before, self.target, self.grid.spacing, image).steps()
         yield
-        change = self.tool(before, self.target, self.grid.spacing, image)
-        yield
-        return Prepared(self, before, change)
+        step = Step.of_change(change, before, self.tool.title.lower())
+        return Prepared(self, before, change, step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +109,14 @@ class Prepared:
     ----------
     before : integer array (i, j, k)
         The labels that it was computed from.
+    step
+        The change as it goes into the layer's history.
     """
 
     order: Order
     before: NDArray[Any]
     change: Change
+    step: Step
 
     @property
     def is_current(self) -> bool:
@@ -123,17 +132,12 @@ class Prepared:
         SettingsError
             If the layer has changed since; nothing is written.
         """
-        layer, change = self.order.layer, self.change
+        layer = self.order.layer
+        edits = edits_of(layer)
+        edits.settle()  # an undo may still be under way
         if not self.is_current:
             raise SettingsError(f"labels {layer.name!r} have changed meanwhile: apply once more")
-        if not change.count:
-            return
-        where = np.nonzero(change.mask)
-        index = tuple(n + along.start for n, along in zip(where, change.region, strict=True))
-        with layer.block_history():
-            values = change.values.astype(layer.data.dtype)
-            layer.data_setitem(shown_index(layer, index), values, refresh=False)
-        layer.refresh()
+        edits.commit(self.step)
 
 
 def resolve(wish: Wish) -> Order:
@@ -149,7 +153,7 @@ def resolve(wish: Wish) -> Order:
         raise SettingsError("there are no labels: open, paint or segment some first")
     if tool is None:
         raise SettingsError("no tool is chosen: choose one")
-    grid = _editable_grid(layer)
+    grid = editable_grid(layer)
     image = wish.image if tool.needs_image else None
     if tool.needs_image:
         if image is None:
@@ -157,7 +161,52 @@ def resolve(wish: Wish) -> Order:
         check_same_grid(layer, image)
     plane = shown_plane(layer, wish.across, wish.point) if wish.slice_only else None
     target = Target(wish.value, plane, locked_values(layer), wish.overwrite)
-    return Order(layer, grid, tool(**_settings(tool, wish.settings, grid)), target, image)
+    return Order(layer, grid, tool(**_settings(tool, wish, layer)), target, image)
+
+
+def removal(layer: Labels, value: int) -> Job:
+    """Return the work of deleting a label; it returns a `Prepared`, None if no voxel has it.
+
+    Raises
+    ------
+    SettingsError
+        If the label is locked, or the layer cannot be edited.
+    """
+    if value in locked_values(layer):
+        title = title_of(value, class_names(layer))
+        raise SettingsError(f"{title!r} is locked: unlock it to delete it")
+    order = resolve(Wish(layer, Relabel, {"to": 0}, value=value))
+
+    def steps() -> Generator[None, None, Prepared | None]:
+        for plane in layer.data:
+            if (plane == value).any():
+                prepared: Prepared = yield from order.job().start()
+                return prepared
+            yield
+        return None
+
+    return Job(f"delete label {value} of {layer.name}", steps)
+
+
+def editable_grid(layer: Labels) -> Grid:
+    """Return the grid of a layer whose voxels can be edited.
+
+    Raises
+    ------
+    SettingsError
+        If they cannot.
+    """
+    grid = volume_of(layer).grid
+    if not isinstance(layer.data, np.ndarray):
+        raise SettingsError(
+            f"labels {layer.name!r} are not in memory ({type(layer.data).__name__}): save them, "
+            "and edit the file you saved"
+        )
+    if not layer.data.flags.writeable:
+        raise SettingsError(
+            f"labels {layer.name!r} are read-only: duplicate the layer and edit the copy"
+        )
+    return grid
 
 
 def shown_plane(layer: Labels, across: int | None, point: tuple[float, ...]) -> tuple[int, int]:
@@ -182,8 +231,7 @@ def shown_plane(layer: Labels, across: int | None, point: tuple[float, ...]) -> 
         raise SettingsError(
             f"the slice shown lies outside labels {layer.name!r}: move the slider into them"
         )
-    turn = _turn(volume_of(layer).grid)
-    return turn.axes[across], _source_slice(turn, size, across, shown)
+    return turn_of(layer).axes[across], source_slice(layer, across, shown)
 
 
 def first_settings(wish: Wish) -> dict[str, Any]:
@@ -215,94 +263,17 @@ def slice_fields(tool: type[Tool]) -> tuple[str, ...]:
     return tuple(name for name in names if name in ("index", "to")) if AXIS_FIELD in names else ()
 
 
-def locked_values(layer: Labels) -> frozenset[int]:
-    """Return the label values of a layer that are locked."""
-    return frozenset(layer.metadata.get(LOCKED_KEY, ()))
-
-
-def lock(layer: Labels, value: int, *, on: bool) -> None:
-    """Lock or unlock a label value of a layer."""
-    locked = locked_values(layer)
-    layer.metadata[LOCKED_KEY] = locked | {value} if on else locked - {value}
-
-
-def class_names(layer: Labels) -> dict[int, str]:
-    """Return the class names that a layer knows, background left out."""
-    table = layer.features
-    if not {"index", "name"} <= set(table.columns):
-        return {}
-    pairs = zip(table["index"], table["name"], strict=True)
-    return {int(value): str(name) for value, name in pairs if int(value) > 0}
-
-
-def title_of(value: int, names: Mapping[int, str]) -> str:
-    """Return how a label is called: its class name, or ``label 3``."""
-    return names.get(value) or f"label {value}"
-
-
-def values_in(array: NDArray[Any]) -> Generator[None, None, tuple[int, ...]]:
-    """Find the label values of an array, plane by plane; returns them sorted, 0 left out."""
-    found = np.zeros(_LARGEST_VALUE + 1, bool)
-    for plane in array:
-        if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-            found[plane] = True
-        else:  # what is no label value is refused when it comes to editing
-            found[plane[(plane > 0) & (plane <= _LARGEST_VALUE)]] = True
-        yield
-    return tuple(value for value in np.flatnonzero(found).tolist() if value)
-
-
-def change_text(change: Change, names: Mapping[int, str], done: bool = False) -> str:
-    """Return a change in one line: ``30 voxels would change: +20 anterior, −10 posterior``."""
-    if not change.count:
-        return "Nothing to change" if done else "No voxel would change"
-    gained, lost = change.gained, change.lost
-    values = sorted({*gained, *lost} - {0}, key=lambda v: -gained.get(v, 0) - lost.get(v, 0))
-    parts = []
-    for value in values[:_MOST_NAMED]:
-        counts = [f"+{gained[value]:,}"] if value in gained else []
-        counts += [f"−{lost[value]:,}"] if value in lost else []
-        parts.append(f"{' '.join(counts)} {title_of(value, names)}")
-    if len(values) > _MOST_NAMED:
-        parts.append(f"and {len(values) - _MOST_NAMED} more")
-    voxels = "1 voxel" if change.count == 1 else f"{change.count:,} voxels"
-    return f"{voxels} {'changed' if done else 'would change'}: {', '.join(parts)}"
-
-
-def _editable_grid(layer: Labels) -> Grid:
-    """Return the grid of a layer whose voxels can be edited.
-
-    Raises
-    ------
-    SettingsError
-        If they cannot.
-    """
-    grid = volume_of(layer).grid
-    if not isinstance(layer.data, np.ndarray):
-        raise SettingsError(
-            f"labels {layer.name!r} are not in memory ({type(layer.data).__name__}): save them, "
-            "and edit the file you saved"
-        )
-    if not layer.data.flags.writeable:
-        raise SettingsError(
-            f"labels {layer.name!r} are read-only: duplicate the layer and edit the copy"
-        )
-    return grid
-
-
-def _settings(tool: type[Tool], shown: Mapping[str, Any], grid: Grid) -> dict[str, Any]:
+def _settings(tool: type[Tool], wish: Wish, layer: Labels) -> dict[str, Any]:
     """Return a tool's fields in terms of the file, from those in terms of what is shown."""
-    settings = dict(shown)
-    turn = _turn(grid)
+    settings, shape = dict(wish.settings), volume_of(layer).grid.shape
     across = settings.get(AXIS_FIELD)
     if across is not None:
-        settings[AXIS_FIELD] = turn.axes[across]
+        settings[AXIS_FIELD] = turn_of(layer).axes[across]
         for name in slice_fields(tool):
-            size = grid.shape[turn.axes[across]]
-            settings[name] = _source_slice(turn, size, across, settings[name])
+            settings[name] = source_slice(layer, across, settings[name])
     if "region" in settings:
         text = settings["region"].strip()
-        settings["region"] = Region.parse(text, grid.shape) if text else None
+        settings["region"] = Region.parse(text, shape) if text else None
     return settings
 
 
@@ -312,13 +283,3 @@ def _field_names(tool: type[Tool]) -> list[str]:
 
 def _slice_at(layer: Labels, across: int, point: tuple[float, ...]) -> int:
     return round(float(layer.world_to_data(np.asarray(point)[-3:])[across]))
-
-
-def _turn(grid: Grid) -> Orientation:
-    return grid.orientation("".join(AXIS_LABELS))
-
-
-def _source_slice(turn: Orientation, size: int, across: int, shown: int) -> int:
-    if not 0 <= shown < size:
-        raise SettingsError(f"{PLANES[across]} slice {shown}: give one from 0 to {size - 1}")
-    return size - 1 - shown if turn.flips[across] else shown

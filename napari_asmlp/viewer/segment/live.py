@@ -2,6 +2,11 @@
 
 Slabs are written into a layer as they come. That layer is new, or a preview of what an existing one
 will be: a preview is committed at the end, or on Cancel, as one change that one undo takes back.
+
+A new layer can be corrected while it fills: what the user paints where no slab has come yet stays,
+and the slab fills the rest, as the layer is 0 there. (Undoing such a stroke leaves background.) A
+preview cannot be painted.
+
 The layer is redrawn a few times a second, however fast slabs come. Whatever the user deletes or
 closes meanwhile, the run stops and leaves the rest alone.
 """
@@ -14,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_asmlp.viewer.layers import add_labels, shown_index, source_view
+from napari_asmlp.edit.history import Step
+from napari_asmlp.viewer.history import journal
+from napari_asmlp.viewer.history.edits import edits_of
+from napari_asmlp.viewer.layers import add_labels, source_view
 from napari_asmlp.viewer.tasks import Job, Task
 
 if TYPE_CHECKING:
@@ -63,7 +71,10 @@ class LiveLabels:
         """Put finished planes into the layer; the first ones bring it into the viewer."""
         if not self._done:
             self._show()
-        source_view(self.layer)[slab.region.slices] = slab.labels
+        part = source_view(self.layer)[slab.region.slices]
+        # what is not 0 in a new layer has been painted: each voxel is in one slab only
+        free = part == 0 if self._target is None else np.True_
+        np.copyto(part, slab.labels, where=free, casting="unsafe")
         self._done.append(slab.region)
         self._stale = True
 
@@ -82,6 +93,7 @@ class LiveLabels:
         if not self._done or self.layer not in viewer.layers:
             return None
         if target is None or target not in viewer.layers:
+            journal.begin(self.layer, unsaved=True)
             return self.layer
         commit(self.layer, target, self._done)
         viewer.layers.selection.clear()
@@ -96,6 +108,7 @@ class LiveLabels:
             np.copyto(source_view(self.layer), source_view(target), casting="unsafe")
             self._hidden = target.visible
             target.visible = False
+        journal.postpone(self.layer)
         add_labels(self._viewer, self.layer)
         self.layer.editable = target is None  # strokes in a preview would be lost
 
@@ -177,11 +190,8 @@ def commit(preview: Labels, target: Labels, regions: list[Region]) -> None:
 
     Only voxels that differ are touched, so that what the user painted elsewhere stays.
     """
+    edits = edits_of(target)
+    edits.settle()
+    boxes = [region.slices for region in regions]
     new, old = source_view(preview), source_view(target)
-    with target.block_history():
-        for region in regions:
-            where = np.nonzero(new[region.slices] != old[region.slices])
-            index = tuple(axis + first for axis, first in zip(where, region.start, strict=True))
-            values = new[index].astype(target.data.dtype)
-            target.data_setitem(shown_index(target, index), values, refresh=False)
-    target.refresh()
+    edits.commit(Step.between(old, new, "segment", "prediction", boxes))

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, FloatSpinBox
-from napari.layers import Image, Labels
+from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFormLayout,
-    QHBoxLayout,
+    QGridLayout,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
+    QWidget,
 )
+from superqt import QCollapsible
 
 from napari_asmlp.devices import DEVICES
-from napari_asmlp.errors import AsmlpError
+from napari_asmlp.errors import AsmlpError, ModelError
 from napari_asmlp.viewer.commands import export_labels_command
-from napari_asmlp.viewer.layers import check_same_grid
 from napari_asmlp.viewer.panel import Panel
 from napari_asmlp.viewer.region import RegionRow
+from napari_asmlp.viewer.region.row import lies_on
 from napari_asmlp.viewer.segment.card import sizes_html, sizes_text
 from napari_asmlp.viewer.segment.live import LiveLabels, LiveRun
 from napari_asmlp.viewer.segment.models import ModelChooser
@@ -32,6 +36,8 @@ from napari_asmlp.viewer.segment.request import (
     progress_text,
     resolve,
 )
+from napari_asmlp.viewer.settings import recall, remember, remembered
+from napari_asmlp.viewer.shortcuts import hint
 from napari_asmlp.viewer.widgets import breakable, form_layout, shorten, text_label
 
 if TYPE_CHECKING:
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from napari_asmlp.pipeline import Progress, Segmentation
 
 _NEW_LAYER = "new layer"
+_MODEL_KEY = "segment.model"
 
 
 class SegmentPanel(Panel):
@@ -55,11 +62,14 @@ class SegmentPanel(Panel):
         super().__init__(napari_viewer)
         self._run: LiveRun | None = None
         self._order: Order | None = None
+        self._result: Labels | None = None
         self._failure = ""
         self._make_fields()
+        self._make_advanced()
         self._make_footer()
         column = QVBoxLayout(self)
         column.addLayout(self._form())
+        column.addWidget(self.advanced)
         column.addLayout(self._buttons())
         for widget in (self.bar, self.status, self.sizes):
             column.addWidget(widget)
@@ -111,23 +121,51 @@ class SegmentPanel(Panel):
             self.cancel_button.setEnabled(False)
             self.status.setText("Stopping after this window…")
 
+    def correct(self) -> None:
+        """Take up the brush in the labels of the last run, with the Edit labels panel beside."""
+        layer = self._result
+        if layer is None or layer not in self._viewer.layers:
+            show_error("The labels of the last run are gone: run again, or select other labels")
+            return
+        self._viewer.layers.selection.active = layer
+        layer.mode = "paint"
+        window = getattr(self._viewer, "window", None)
+        if window is not None:
+            window.add_plugin_dock_widget("napari-asmlp", "Edit labels", tabify=True)
+
     def _export(self) -> None:
         export_labels_command()
 
+    def opened(self) -> None:
+        """Follow the viewer's region."""
+        self.region.follow()
+
     def closed(self) -> None:
-        """Stop the run, and take the region's box away."""
+        """Stop the run, and give the mouse back to the viewer."""
         self.cancel()
-        self.region.close_box()
+        self.region.let_go()
 
     def _make_fields(self) -> None:
         self.image = ComboBox(choices=self._images, tooltip="The image layer to segment")
         self.model = ModelChooser()
+        path = recall(_MODEL_KEY, "")
+        if path:
+            with suppress(ModelError):  # the file is gone: the first of the list is as good
+                self.model.add(Path(path))
+        self.model.changed.connect(lambda: remember(_MODEL_KEY, str(self.model.path or "")))
         self.region = RegionRow(self._viewer, lambda: (self.image.value, self.model.card))
         self.target = ComboBox(
             choices=self._targets,
-            tooltip="Where the labels go: into a new layer, or into labels of the same grid, as one"
-            " change that Ctrl+Z takes back",
+            tooltip="Where the labels go. New layer: strokes painted while it fills are kept."
+            " Labels of the same grid: a preview is shown, then the result comes in as one change"
+            " that Ctrl+Z takes back",
         )
+        self.image.changed.connect(lambda _: self.target.reset_choices())
+        self.image.changed.connect(lambda _: self.region.follow_image())
+        for combo in (self.image, self.target):
+            shorten(combo)
+
+    def _make_advanced(self) -> None:
         self.device = ComboBox(
             choices=DEVICES,
             value=DEFAULTS.device,
@@ -138,23 +176,40 @@ class SegmentPanel(Panel):
             min=0,
             max=0.75,
             step=0.05,
-            tooltip="Fraction that neighbouring windows share along each axis, 0 to 0.75; more is"
-            " slower",
+            tooltip="Fraction of its length that a window shares with the next one along each"
+            " axis, 0 to 0.75; more is smoother and slower",
         )
-        self.image.changed.connect(lambda _: self.target.reset_choices())
-        self.image.changed.connect(lambda _: self.region.follow_image())
-        for combo in (self.image, self.target):
-            shorten(combo)
+        remembered(self.device, "segment.device")
+        remembered(self.overlap, "segment.overlap")
+        form = form_layout()
+        form.addRow("Device", self.device.native)
+        form.addRow("Overlap", self.overlap.native)
+        content = QWidget()
+        content.setLayout(form)
+        self.advanced = QCollapsible("Advanced")
+        self.advanced.setContent(content)
+        self.advanced.setDuration(0)  # no animation: the dock below it would twitch
+        self.advanced.collapse(animate=False)
 
     def _make_footer(self) -> None:
         self.run_button = QPushButton("Run")
-        self.run_button.setToolTip("Segment; labels appear while it runs")
+        self.run_button.setToolTip(hint("Segment; labels appear while it runs", "run"))
         self.run_button.clicked.connect(self.run)
         self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip("Stop after the current window; finished planes stay")
+        self.cancel_button.setToolTip(
+            hint("Stop after the current window; finished slices stay", "cancel")
+        )
         self.cancel_button.clicked.connect(self.cancel)
+        self.correct_button = QPushButton("Correct…")
+        self.correct_button.setToolTip(
+            "Take up the brush in the labels of this run, and open the Edit labels panel"
+        )
+        self.correct_button.clicked.connect(self.correct)
+        self.correct_button.setEnabled(False)
         self.export_button = QPushButton("Export labels…")
-        self.export_button.setToolTip("Save the selected labels on the grid of the image file")
+        self.export_button.setToolTip(
+            hint("Save the selected labels on the grid of the image file", "export")
+        )
         self.export_button.clicked.connect(self._export)
         self.bar = QProgressBar()
         self.status = text_label(Qt.TextFormat.PlainText)
@@ -167,22 +222,22 @@ class SegmentPanel(Panel):
         form.addRow(self.model.summary)
         form.addRow("Region", self.region)
         form.addRow("Labels to", self.target.native)
-        form.addRow("Device", self.device.native)
-        form.addRow("Overlap", self.overlap.native)
         return form
 
-    def _buttons(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.addWidget(self.run_button, stretch=1)
-        row.addWidget(self.cancel_button)
-        row.addWidget(self.export_button)
-        return row
+    def _buttons(self) -> QGridLayout:
+        grid = QGridLayout()
+        buttons = (
+            self.run_button, self.cancel_button, self.correct_button, self.export_button,
+        )  # fmt: skip
+        for n, button in enumerate(buttons):
+            grid.addWidget(button, *divmod(n, 2))
+        return grid
 
     def _targets(self, _combo: Any) -> list[tuple[str, Any]]:
         image = self.image.value
         return [
             (_NEW_LAYER, _NEW_LAYER),
-            *((name, layer) for name, layer in self._labels() if image and _fits(layer, image)),
+            *((name, layer) for name, layer in self._labels() if image and lies_on(layer, image)),
         ]
 
     def _show_busy(self) -> None:
@@ -211,7 +266,8 @@ class SegmentPanel(Panel):
         self._failure = message
 
     def _end(self, layer: Labels | None, result: Segmentation | None) -> None:
-        self._run = None
+        self._run, self._result = None, layer
+        self.correct_button.setEnabled(layer is not None)
         if result is None or layer is None:
             kept = f"; what was finished is in {layer.name!r}" if layer is not None else ""
             self._show_idle(f"{self._failure or 'Stopped'}{kept}")
@@ -221,12 +277,3 @@ class SegmentPanel(Panel):
         if self._order is not None:
             self.sizes.setText(sizes_html(volumes, self._order.card.labels))
         show_info(f"{layer.name}: {sizes_text(volumes)}")
-
-
-def _fits(labels: Labels, image: Image) -> bool:
-    """Tell whether labels lie on an image's grid."""
-    try:
-        check_same_grid(labels, image)
-    except AsmlpError:
-        return False
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from napari_asmlp import zoo
 from napari_asmlp.errors import SettingsError
-from napari_asmlp.grid import Grid, Region
+from napari_asmlp.grid import Region
 from napari_asmlp.model import Card
 from napari_asmlp.pipeline import Progress, Segmentation, SegmentSettings, iter_segment
 from napari_asmlp.viewer.layers import check_same_grid, labels_on, volume_with_channels
@@ -97,28 +96,6 @@ def resolve(wish: Wish) -> Order:
     return Order(wish.image, volume, wish.model, wish.card, settings, wish.target)
 
 
-def box_around(index: tuple[int, int, int], grid: Grid, card: Card) -> Region:
-    """Return a box of a model's field of view around a voxel, moved to lie inside the volume.
-
-    Parameters
-    ----------
-    index
-        Voxel (i, j, k) of `grid`.
-    grid
-        The source grid.
-    """
-    codes = card.preprocessing.axis_codes
-    axes = grid.orientation(codes).axes if codes else (0, 1, 2)
-    spacing = card.preprocessing.spacing or tuple(grid.spacing[axis] for axis in axes)
-    window = tuple(n * mm for n, mm in zip(card.window, spacing, strict=True))
-    start, stop = [0, 0, 0], [0, 0, 0]
-    for axis, mm in zip(axes, card.field_of_view_mm or window, strict=True):
-        size = min(grid.shape[axis], math.ceil(mm / grid.spacing[axis]))
-        start[axis] = min(max(0, index[axis] - size // 2), grid.shape[axis] - size)
-        stop[axis] = start[axis] + size
-    return Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
-
 def progress_text(progress: Progress) -> str:
     """Return a run's progress in one line: ``12 of 48 windows · 3.1 a second · 12 s left``."""
     parts = [f"{progress.done} of {progress.total} windows"]
@@ -131,12 +108,33 @@ def progress_text(progress: Progress) -> str:
 
 def _check_target(target: Labels, image: Image, card: Card) -> None:
     check_same_grid(target, image)
+    _check_writable(target)
     highest = _highest(card)
     if target.data.dtype.kind not in "iu" or np.iinfo(target.data.dtype).max < highest:
         raise SettingsError(
             f"labels {target.name!r} hold {target.data.dtype}, too small for label {highest} of"
             f" model {card.name!r}: choose a new layer"
         )
+
+
+def _check_writable(target: Labels) -> None:
+    """Refuse labels that a result cannot be brought into, or would be lost in at export.
+
+    Raises
+    ------
+    SettingsError
+        Naming the layer, and what is wrong with it.
+    """
+    data = target.data
+    if not isinstance(data, np.ndarray):
+        wrong = f"are not in memory ({type(data).__name__})"
+    elif not data.flags.writeable:
+        wrong = "are read-only"
+    elif data.dtype.kind == "i" and data.min() < 0:
+        wrong = f"hold the negative value {data.min()}, which no file of labels can hold"
+    else:
+        return
+    raise SettingsError(f"labels {target.name!r} {wrong}: choose a new layer")
 
 
 def _highest(card: Card) -> int:

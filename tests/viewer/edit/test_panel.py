@@ -8,11 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, Qt
+from napari.layers import Labels
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_asmlp.edit import (
     TOOLS,
+    ClipToRegion,
     CopySlice,
     Grow,
     GrowFromSeeds,
@@ -20,10 +22,15 @@ from napari_asmlp.edit import (
     Tool,
 )
 from napari_asmlp.edit.tool import require
+from napari_asmlp.grid import Region
 from napari_asmlp.viewer.commands import new_labels
-from napari_asmlp.viewer.edit import panel as edit_panel
+from napari_asmlp.viewer.edit import toolbox
 from napari_asmlp.viewer.edit.fields import field_title, parameter_help, tool_widgets
-from napari_asmlp.viewer.layers import shown_index, source_view
+from napari_asmlp.viewer.edit.panel import EditPanel
+from napari_asmlp.viewer.edit.segment_model import NAME
+from napari_asmlp.viewer.edit.toolbox import GROUPS
+from napari_asmlp.viewer.layers import PREVIEW_KEY, is_labels, shown_index, source_view
+from napari_asmlp.viewer.region import region_box
 
 STARTED, GO = Event(), Event()
 
@@ -47,7 +54,7 @@ class Slow(Tool):
 @pytest.fixture
 def edit(window, scan, qtbot, monkeypatch):
     """The panel, with labels 1 (a block of 8 voxels and one apart) and 2 (a block of 8)."""
-    monkeypatch.setattr(edit_panel, "TOOLS", (*TOOLS, Slow))
+    monkeypatch.setattr(toolbox, "TOOLS", (*TOOLS, Slow))
     STARTED.clear()
     GO.clear()
     window.open(str(scan), plugin="napari-asmlp")
@@ -58,7 +65,7 @@ def edit(window, scan, qtbot, monkeypatch):
     voxels[3:5, :2, :2] = 2
     layer.features = {"index": [0, 1, 2], "name": ["background", "anterior", "posterior"]}
     layer.refresh()
-    panel = edit_panel.EditPanel(window)
+    panel = EditPanel(window)
     window.window.add_dock_widget(panel, name="Edit labels")
     yield panel
     GO.set()
@@ -70,7 +77,12 @@ def layer(edit):
 
 
 def finish(panel, qtbot):
-    qtbot.waitUntil(lambda: panel._task is None, timeout=30_000)
+    qtbot.waitUntil(lambda: panel.tools._task is None, timeout=30_000)
+
+
+def delete(panel):
+    panel.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def paint(layer):
@@ -79,7 +91,8 @@ def paint(layer):
 
 
 def rows(panel):
-    return [panel.labels.item(n).text() for n in range(panel.labels.count())]
+    model = panel.segments.model
+    return [model.index(n, NAME).data() for n in range(model.rowCount())]
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -106,55 +119,55 @@ def test_units_are_in_titles_and_tooltips(qtbot):
 
 def test_preview_changes_nothing_and_apply_is_one_undo(edit, layer, qtbot):
     before = layer.data.copy()
-    assert edit.tool.value.title == "Keep largest island"
-    edit.preview()
-    assert not edit.apply_button.isEnabled()
+    assert edit.tools.tool.value.title == "Keep largest island"
+    edit.tools.preview()
+    assert not edit.tools.apply_button.isEnabled()
     finish(edit, qtbot)
-    assert edit.status.text() == "1 voxel would change: −1 anterior"
+    assert edit.tools.status.text() == "1 voxel would change: −1 anterior"
     np.testing.assert_array_equal(layer.data, before)
-    edit.apply()
-    assert edit._task is None  # what was previewed is not computed again
-    assert edit.status.text() == "1 voxel changed: −1 anterior"
+    edit.tools.apply()
+    assert edit.tools._task is None  # what was previewed is not computed again
+    assert edit.tools.status.text() == "1 voxel changed: −1 anterior"
     assert source_view(layer)[5, 6, 7] == 0
     layer.undo()
     np.testing.assert_array_equal(layer.data, before)
 
 
 def test_apply_without_a_preview(edit, layer, qtbot):
-    edit.tool.value = Grow
-    edit.settings.set(mm=1.0)
-    edit.apply()
+    edit.tools.tool.value = Grow
+    edit.tools.settings.set(mm=1.0)
+    edit.tools.apply()
     finish(edit, qtbot)
     assert (layer.data == 1).sum() > 9
     assert (layer.data == 2).sum() == 8
 
 
 def test_painting_makes_a_preview_stale_and_apply_computes_anew(edit, layer, qtbot):
-    edit.preview()
+    edit.tools.preview()
     finish(edit, qtbot)
     paint(layer)
-    assert edit.status.text() == "The labels have changed: preview again"
-    edit.apply()
+    assert edit.tools.status.text() == "The labels have changed: preview again"
+    edit.tools.apply()
     finish(edit, qtbot)
     assert (layer.data == 1).sum() == 8
-    assert edit.status.text() == "2 voxels changed: −2 anterior"
+    assert edit.tools.status.text() == "2 voxels changed: −2 anterior"
 
 
 def test_an_undo_after_a_preview_is_noticed(edit, layer, qtbot):
     paint(layer)
-    edit.preview()
+    edit.tools.preview()
     finish(edit, qtbot)
-    assert edit.status.text() == "2 voxels would change: −2 anterior"
+    assert edit.tools.status.text() == "2 voxels would change: −2 anterior"
     layer.undo()
-    edit.apply()
+    edit.tools.apply()
     finish(edit, qtbot)
-    assert edit.status.text() == "1 voxel changed: −1 anterior"
+    assert edit.tools.status.text() == "1 voxel changed: −1 anterior"
 
 
 def test_painting_while_it_computes_wins(edit, layer, qtbot, notes):
-    edit.tool.value = Slow
-    edit.apply()
-    assert not edit._fields.isEnabled()
+    edit.tools.tool.value = Slow
+    edit.tools.apply()
+    assert not edit.tools._fields.isEnabled()
     assert STARTED.wait(30)
     paint(layer)
     painted = layer.data.copy()
@@ -165,57 +178,39 @@ def test_painting_while_it_computes_wins(edit, layer, qtbot, notes):
 
 
 def test_deleting_the_layer_while_it_computes_is_harmless(window, edit, layer, qtbot, notes):
-    edit.tool.value = Slow
-    edit.apply()
+    edit.tools.tool.value = Slow
+    edit.tools.apply()
     window.layers.remove(layer)
     before = layer.data.copy()
     GO.set()
     finish(edit, qtbot)
-    assert edit.status.text() == "The labels were deleted; nothing was changed"
+    assert edit.tools.status.text() == "The labels were deleted; nothing was changed"
     np.testing.assert_array_equal(layer.data, before)
-    edit.apply()
+    edit.tools.apply()
     assert notes[-1] == "there are no labels: open, paint or segment some first"
 
 
 def test_cancel_changes_nothing(edit, layer, qtbot):
     before = layer.data.copy()
-    edit.tool.value = Slow
-    edit.apply()
-    edit.cancel()
-    assert edit.status.text() == "Stopped; nothing was changed"
-    assert edit.apply_button.isEnabled()
+    edit.tools.tool.value = Slow
+    edit.tools.apply()
+    edit.tools.cancel()
+    assert edit.tools.status.text() == "Stopped; nothing was changed"
+    assert edit.tools.apply_button.isEnabled()
     GO.set()
     qtbot.wait(50)
     np.testing.assert_array_equal(layer.data, before)
 
 
 def test_an_error_of_a_tool_is_a_notification(edit, qtbot, notes):
-    edit.tool.value = Slow
-    edit.settings.set(fail=True)
+    edit.tools.tool.value = Slow
+    edit.tools.settings.set(fail=True)
     GO.set()
-    edit.preview()
+    edit.tools.preview()
     finish(edit, qtbot)
     assert notes[-1] == "this cannot be done"
-    assert edit.apply_button.isEnabled()
-    assert edit.status.text() == ""
-
-
-def test_the_list_of_labels_locks_and_selects(edit, layer, qtbot):
-    qtbot.waitUntil(lambda: rows(edit) == ["1 anterior", "2 posterior"], timeout=30_000)
-    assert edit.all_labels.current_choice == "anterior"
-    edit.labels.itemClicked.emit(edit.labels.item(1))
-    assert layer.selected_label == 2
-    assert edit.all_labels.current_choice == "posterior"
-    edit.labels.item(0).setCheckState(Qt.CheckState.Checked)
-    edit.tool.value = Slow
-    edit.all_labels.value = True
-    GO.set()
-    edit.apply()
-    finish(edit, qtbot)
-    assert (layer.data == 1).sum() == 9
-    assert set(np.unique(layer.data)) == {1, 7}
-    assert "label 7" in rows(edit)
-    assert edit.labels.item(0).checkState() == Qt.CheckState.Checked
+    assert edit.tools.apply_button.isEnabled()
+    assert edit.tools.status.text() == ""
 
 
 def test_values_without_names_are_found(window, edit, qtbot):
@@ -224,34 +219,194 @@ def test_values_without_names_are_found(window, edit, qtbot):
     qtbot.waitUntil(lambda: rows(edit) == ["label 1", "label 5", "label 9"], timeout=30_000)
 
 
-def test_only_what_a_tool_needs_is_shown(window, edit):
-    assert not edit.image.native.isVisibleTo(edit)
-    edit.tool.value = GrowFromSeeds
-    assert edit.image.native.isVisibleTo(edit)
+def test_a_tool_begins_at_the_slice_shown(window, edit):
     window.dims.set_current_step(0, 3)
-    edit.tool.value = CopySlice
-    assert edit.settings.values == {"axis": 0, "index": 3, "to": 4}
+    edit.tools.tool.value = CopySlice
+    assert edit.tools.settings.values == {"axis": 0, "index": 3, "to": 4}
 
 
 def test_moving_the_slider_drops_a_preview_of_a_slice(window, edit, qtbot):
-    edit.slice_only.value = True
+    edit.tools.slice_only.value = True
     window.dims.set_current_step(0, int(np.argmax((edit.layer.value.data == 1).any((1, 2)))))
-    edit.preview()
+    edit.tools.preview()
     finish(edit, qtbot)
-    assert "would change" in edit.status.text()
+    assert "would change" in edit.tools.status.text()
     window.dims.set_current_step(0, 5)
-    assert edit.status.text() == ""
+    assert edit.tools.status.text() == ""
 
 
 def test_a_closed_panel_hears_nothing(window, edit, layer, qtbot):
-    edit.tool.value = Slow
-    edit.apply()
+    edit.tools.tool.value = Slow
+    edit.tools.apply()
     window.window.remove_dock_widget(edit)
     GO.set()
-    edit.deleteLater()
-    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    delete(edit)
     paint(layer)
     before = layer.data.copy()
     layer.selected_label = 2
     window.dims.set_current_step(0, 1)
     assert (layer.data == before).all()
+
+
+def test_every_tool_stands_in_one_group(edit):
+    grouped = [tool for tools in GROUPS.values() for tool in tools]
+    assert sorted(grouped, key=repr) == sorted(TOOLS, key=repr)
+    shown = [edit.tools.tool.itemText(n).strip() for n in range(edit.tools.tool.count())]
+    assert shown[:3] == ["Clean up", "Keep largest island", "Remove small islands"]
+    assert shown[-2:] == ["Others", "Slow"]
+
+
+def previews(window):
+    return [layer for layer in window.layers if PREVIEW_KEY in layer.metadata]
+
+
+def test_a_preview_outlines_what_would_change_and_goes_by_itself(window, edit, layer, qtbot):
+    edit.tools.preview()
+    finish(edit, qtbot)
+    (outline,) = previews(window)
+    place = outline.data_to_world((0, 0, 0))
+    at = tuple(np.rint(layer.world_to_data(place)).astype(int))
+    assert outline.data.tolist() == [[[2]]]  # one voxel, to be erased
+    assert at == tuple(shown_index(layer, (5, 6, 7)))
+    assert not is_labels(outline)
+    assert not outline.editable
+    assert window.layers.selection.active == layer
+    assert [each for _, each in edit._labels()] == [layer]
+    edit.tools.apply()
+    assert not previews(window)
+
+
+@pytest.mark.parametrize("what", ["paint", "undo", "tool", "settings", "layer", "panel"])
+def test_a_preview_goes_when_it_is_no_longer_true(window, edit, layer, qtbot, what):
+    paint(layer)
+    edit.tools.preview()
+    finish(edit, qtbot)
+    assert len(previews(window)) == 1
+    {
+        "paint": lambda: layer.data_setitem((np.array([0]),) * 3, 2),
+        "undo": edit.history.undo.click,
+        "tool": lambda: setattr(edit.tools.tool, "value", Grow),
+        "settings": lambda: setattr(edit.tools.overwrite, "value", True),
+        "layer": lambda: window.layers.remove(layer),
+        "panel": lambda: window.window.remove_dock_widget(edit),
+    }[what]()
+    assert not previews(window)
+    assert edit.tools._prepared is None
+    if what == "panel":
+        delete(edit)
+
+
+def test_undo_and_redo_say_what_they_would_do(edit, layer, qtbot):
+    before = layer.data.copy()
+    assert not edit.history.undo.isEnabled()
+    assert edit.history.undo.toolTip() == "Nothing to undo"
+    edit.tools.apply()
+    finish(edit, qtbot)
+    after = layer.data.copy()
+    assert edit.history.undo.isEnabled()
+    assert "'keep largest island'" in edit.history.undo.toolTip()
+    edit.history.undo.click()
+    np.testing.assert_array_equal(layer.data, before)
+    assert not edit.history.undo.isEnabled()
+    edit.history.redo.click()
+    np.testing.assert_array_equal(layer.data, after)
+
+
+def test_a_layer_renamed_while_it_computes_is_edited(edit, layer, qtbot):
+    edit.tools.tool.value = Slow
+    edit.tools.all_labels.value = True
+    edit.tools.apply()
+    layer.name = "renamed"
+    GO.set()
+    finish(edit, qtbot)
+    assert (layer.data == 7).all()
+    assert edit.layer.current_choice == "renamed"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Labels(np.zeros((4, 4), np.uint8), name="bad"), "has 2 axes"),
+        (lambda: Labels(np.zeros((2, 4, 4, 4), np.uint8), name="bad"), "has 4 axes"),
+        (lambda: Labels(read_only(), name="bad"), "are read-only: duplicate"),
+        (lambda: Labels(on_dask(), name="bad"), "are not in memory"),
+        (lambda: Labels(np.full((2, 2, 2), -1), name="bad"), "is negative"),
+        (lambda: Labels(np.zeros((2, 2, 2), np.uint8), name="bad"), "label 1 is empty"),
+    ],
+)
+def test_layers_that_cannot_be_edited_get_a_message(window, edit, notes, qtbot, make, words):
+    bad = window.add_layer(make())
+    before = np.asarray(bad.data).copy()
+    edit.layer.value = bad
+    edit.tools.apply()
+    finish(edit, qtbot)
+    assert words in notes[-1]
+    np.testing.assert_array_equal(np.asarray(bad.data), before)
+
+
+def read_only():
+    voxels = np.zeros((4, 4, 4), np.uint8)
+    voxels.flags.writeable = False
+    return voxels
+
+
+def on_dask():
+    return pytest.importorskip("dask.array").zeros((4, 4, 4), dtype=np.uint8)
+
+
+def test_the_region_is_taken_from_the_box(window, edit, layer, notes):
+    edit.tools.tool.value = ClipToRegion
+    edit.tools.settings.take_region()
+    assert "there is no region box on the grid of 'scan labels'" in notes[-1]
+    region_box(window).put(edit.image.value, Region((0, 0, 0), (2, 3, 4)))
+    edit.tools.settings.take_region()
+    assert edit.tools.settings.values == {"region": "0:2,0:3,0:4"}
+
+
+def test_planes_of_a_layer_without_anatomy_are_named_by_axis(window, edit):
+    edit.tools.tool.value = CopySlice
+    other = window.add_labels(np.ones((2, 2, 2), np.uint8), axis_labels=("z", "y", "x"))
+    edit.layer.value = other
+    choices = edit.tools.settings._widgets["axis"].choices
+    assert choices == (0, 1, 2)
+    assert edit.tools.settings._widgets["axis"].current_choice == "z axis"
+
+
+def test_the_threshold_brush_paints_in_its_range_while_it_is_seen(window, edit, layer, qtbot):
+    image = edit.image.value
+    edit.brush.switch.setChecked(True)
+    low, high = (float(end) for end in np.percentile(image.data, [30, 60]))
+    edit.brush.limits = low, high
+    layer.n_edit_dimensions, layer.brush_size = 3, 100
+    before = layer.data.copy()
+    layer.paint((3, 3, 3), 1)
+    low, high = edit.brush.limits
+    inside = (image.data >= low) & (image.data <= high)
+    np.testing.assert_array_equal(layer.data, np.where(inside, 1, before))
+    layer.undo()
+    window.window.remove_dock_widget(edit)
+    layer.paint((3, 3, 3), 1)
+    assert (layer.data == 1).all()
+    delete(edit)
+
+
+def test_the_range_is_taken_from_the_selected_label(edit, layer, qtbot):
+    image = edit.image.value
+    inside = image.data[layer.data == 1]
+    edit.brush.switch.setChecked(True)
+    edit.brush.from_label.click()
+    low, high = np.round(np.percentile(inside, [5, 95]))
+    qtbot.waitUntil(lambda: edit.brush.limits == (low, high), timeout=30_000)
+
+
+def test_a_brush_without_its_image_is_switched_off(window, edit, layer, notes):
+    edit.image.value = window.add_image(np.zeros((2, 2, 2)), name="other")
+    edit.brush.switch.setChecked(True)
+    assert not edit.brush.switch.isChecked()
+    assert "'other'" in notes[-1]
+
+
+def test_a_tool_with_a_range_begins_with_that_of_the_brush(edit):
+    edit.brush.limits = 20.0, 90.0
+    edit.tools.tool.value = GrowFromSeeds
+    assert edit.tools.settings.values == {"low": 20.0, "high": 90.0}

@@ -21,19 +21,19 @@ from napari_asmlp.edit import (
     Tool,
 )
 from napari_asmlp.edit.change import difference
-from napari_asmlp.errors import GridError, SettingsError
+from napari_asmlp.errors import AsmlpError, GridError, SettingsError
 from napari_asmlp.grid import Grid, Region
 from napari_asmlp.viewer.edit.request import (
     Wish,
     axis_across,
-    change_text,
-    class_names,
     first_settings,
-    lock,
+    removal,
     resolve,
     slice_fields,
-    values_in,
 )
+from napari_asmlp.viewer.edit.table import lock
+from napari_asmlp.viewer.edit.words import as_shown, change_text, plane_titles
+from napari_asmlp.viewer.history.edits import edits_of
 from napari_asmlp.viewer.layers import image_layer_data, labels_layer_data, shown_index, source_view
 from napari_asmlp.volume import Volume
 
@@ -73,8 +73,12 @@ def turned(axes, signs):
 
 
 def run(order):
+    return run_job(order.job())
+
+
+def run_job(job):
     """Do what a task does."""
-    steps = order.job().start()
+    steps = job.start()
     while True:
         try:
             next(steps)
@@ -163,6 +167,7 @@ def test_other_labels_stay_unless_told_otherwise(two_labels, overwrite, others_s
 
 
 def test_what_was_painted_meanwhile_is_not_overwritten(two_labels):
+    edits_of(two_labels)
     prepared = run(resolve(Wish(two_labels, Fill)))
     assert prepared.is_current
     two_labels.data_setitem((np.array([1]), np.array([1]), np.array([1])), 5)
@@ -287,17 +292,61 @@ def test_the_text_of_a_change():
     assert change_text(difference(EVERYTHING, old, many, old != many), {}).endswith("more")
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
-def test_the_values_of_an_array(dtype):
-    array = np.array([[[0, 3], [1, 3]], [[0, 0], [9, 0]]], dtype)
-    steps = values_in(array)
-    assert [next(steps), next(steps)] == [None, None]
-    with pytest.raises(StopIteration) as end:
-        next(steps)
-    assert end.value.value == (1, 3, 9)
+def test_deleting_a_label_is_prepared_and_counted(two_labels):
+    prepared = run_job(removal(two_labels, 2))
+    assert prepared.change.lost == {2: 45}  # 3 x 5 x 3 voxels
+    prepared.commit()
+    assert not (two_labels.data == 2).any()
+    assert (two_labels.data == 1).sum() == 45
+    two_labels.undo()
+    assert (two_labels.data == 2).sum() == 45
 
 
-def test_class_names():
-    assert class_names(labels_layer()) == {}
-    named = labels_layer(label_names={1: "anterior", 4: "posterior"})
-    assert class_names(named) == {1: "anterior", 4: "posterior"}
+def test_a_label_without_voxels_needs_no_change_to_be_deleted(two_labels):
+    assert run_job(removal(two_labels, 9)) is None
+
+
+def test_a_locked_label_is_not_deleted(two_labels):
+    lock(two_labels, 2, on=True)
+    with pytest.raises(SettingsError, match="'label 2' is locked: unlock it to delete it"):
+        removal(two_labels, 2)
+
+
+def test_planes_are_named_by_anatomy_only_where_there_is_one():
+    assert plane_titles(labels_layer()) == ("axial", "coronal", "sagittal")
+    plain = Labels(np.zeros(SHAPE, np.uint8), axis_labels=("z", "y", "x"))
+    assert plane_titles(plain) == ("z axis", "y axis", "x axis")
+    assert plane_titles(Labels(np.zeros(SHAPE, np.uint8))) == ("axis 0", "axis 1", "axis 2")
+
+
+def test_messages_count_slices_as_the_slider_does():
+    plain = Labels(np.zeros(SHAPE, np.uint8), axis_labels=("z", "y", "x"))
+    assert as_shown("label 1 is empty in slice 3 of axis 0", plain) == (
+        "label 1 is empty in slice 3 of the z axis"
+    )
+    # i to the left: sagittal slices count the other way; k is S, the layer's first axis
+    ours = labels_layer(np.diag([-1.0, 1, 1, 1]))
+    assert as_shown("in slice 1 of axis 0", ours) == "in sagittal slice 2"
+    assert as_shown("in slice 1 of axis 2", ours) == "in axial slice 1"
+    assert as_shown("slices along axis 1", ours) == "slices along the coronal direction"
+
+
+def test_an_error_of_a_tool_speaks_of_what_is_shown(two_labels):
+    wish = Wish(two_labels, Grow, {"mm": 1.0}, value=1, slice_only=True, across=0, point=(5, 0, 0))
+    with pytest.raises(SettingsError, match="label 1 is empty in axial slice 5"):
+        run(resolve(wish))
+
+
+@pytest.mark.parametrize(
+    ("voxels", "words"),
+    [
+        (np.full(SHAPE, -3, np.int16), "label -3 is negative"),
+        (np.full(SHAPE, 70_000, np.int32), "label 70000 is too large"),
+    ],
+)
+def test_values_that_are_no_labels_are_refused_with_words(voxels, words):
+    layer = Labels(voxels, name="bad")
+    before = voxels.copy()
+    with pytest.raises(AsmlpError, match=words):
+        run(resolve(Wish(layer, KeepLargestIsland)))
+    np.testing.assert_array_equal(layer.data, before)

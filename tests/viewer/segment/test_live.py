@@ -7,10 +7,9 @@ from napari.layers import Image
 
 from napari_asmlp.grid import Grid, Region
 from napari_asmlp.preprocess import Slab
-from napari_asmlp.viewer.layers import image_layer_data, labels_on, source_view
+from napari_asmlp.viewer.layers import image_layer_data, labels_on, shown_index, source_view
 from napari_asmlp.viewer.segment.live import LiveLabels
 from napari_asmlp.volume import Volume
-
 from tests.viewer.conftest import AFFINE, ENTRIES, SHAPE
 
 LOWER = Region((0, 0, 0), (6, 7, 3))
@@ -137,3 +136,29 @@ def test_a_closed_viewer_is_noticed(viewer):
     viewer.layers.clear()
     assert live.is_gone
     assert live.finish() is None
+
+
+def paint(layer, index, value):
+    layer.data_setitem(shown_index(layer, [np.array([n]) for n in index]), value)
+
+
+def test_strokes_in_a_new_layer_survive_the_slabs_that_come_later(viewer):
+    live = LiveLabels(viewer, empty(viewer))
+    live.write(slab(LOWER, 1))
+    layer = viewer.layers["live"]
+    for index, value in (((0, 0, 1), 2), ((0, 0, 6), 2), ((1, 0, 6), 2), ((1, 0, 6), 0)):
+        paint(layer, index, value)
+    live.write(slab(UPPER, 1))
+    view = source_view(live.finish())
+    assert view[0, 0, 1] == view[0, 0, 6] == 2
+    assert np.count_nonzero(view == 1) == 6 * 7 * 8 - 2  # what was painted and erased, too
+
+
+def test_a_stroke_taken_back_before_its_slab_leaves_no_hole(viewer):
+    live = LiveLabels(viewer, empty(viewer))
+    live.write(slab(LOWER, 1))
+    layer = viewer.layers["live"]
+    paint(layer, (0, 0, 6), 2)
+    layer.undo()
+    live.write(slab(UPPER, 1))
+    assert (source_view(live.finish()) == 1).all()

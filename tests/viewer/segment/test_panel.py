@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+
+import dask.array as da
 import napari
+import nibabel
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.viewer import commands
+from napari_asmlp.viewer.files import save_labels
 from napari_asmlp.viewer.layers import source_view, volume_of
-
 from tests.viewer.conftest import AFFINE, SHAPE
 
 PLANES = np.array([1, 2, 1, 2, 1, 2, 1, 2])  # what the pipeline labels along k
@@ -73,7 +77,7 @@ def test_planes_appear_while_it_runs_and_stay_after_cancel(window, panel, pipeli
 
 
 def test_a_region(window, panel, pipeline, qtbot):
-    panel.region._text.setText("0:2,:,1:3")
+    panel.region.field.setText("0:2,:,1:3")
     panel.run()
     finish(panel, qtbot)
     view = source_view(window.layers["scan tiny"])
@@ -140,7 +144,7 @@ def test_closing_the_panel_stops_the_run_and_keeps_what_is_finished(window, pane
 
 
 def test_wrong_input_is_a_notification(window, panel, pipeline, qtbot, notes):
-    panel.region._text.setText("nowhere")
+    panel.region.field.setText("nowhere")
     panel.run()
     assert panel._run is None
     assert any("nowhere" in note for note in notes)
@@ -150,7 +154,7 @@ def test_wrong_input_is_a_notification(window, panel, pipeline, qtbot, notes):
 def test_a_refused_run_takes_away_what_the_last_one_said(window, panel, pipeline, qtbot):
     panel.run()
     finish(panel, qtbot)
-    panel.region._text.setText("nowhere")
+    panel.region.field.setText("nowhere")
     panel.run()
     assert panel.sizes.text() == ""
     assert "Done" not in panel.status.text()
@@ -177,13 +181,13 @@ def test_the_later_run_counts(window, panel, pipeline, qtbot):
 
 
 def test_a_box_is_placed_in_the_middle_and_moved_by_a_click(window, panel):
-    panel.region._button.setChecked(True)
+    panel.region.place_button.setChecked(True)
     assert panel.region.text  # one window of 8 voxels, cut by the volume
     assert "region of scan" in window.layers
     far = volume_of(window.layers["scan"]).grid.affine @ (5, 6, 7, 1)
     panel.region.place(tuple(far[2::-1]))
     assert panel.region.text == "0:6,0:7,0:8"
-    panel.region._text.clear()
+    panel.region.field.clear()
     assert "region of scan" not in window.layers
 
 
@@ -191,8 +195,8 @@ def test_the_box_follows_the_image_and_goes_with_a_region_that_does_not_fit(wind
     window.add_image(np.zeros(SHAPE), name="same")
     window.add_image(np.zeros((2, 2, 2)), name="small")
     panel.image.value = window.layers["scan"]
-    panel.region._text.setText("0:2,:,1:3")
-    panel.region._text.editingFinished.emit()
+    panel.region.field.setText("0:2,:,1:3")
+    panel.region.field.editingFinished.emit()
     panel.image.value = window.layers["same"]
     assert [layer.name for layer in window.layers if "region" in layer.name] == ["region of same"]
     panel.image.value = window.layers["small"]
@@ -202,8 +206,8 @@ def test_the_box_follows_the_image_and_goes_with_a_region_that_does_not_fit(wind
 
 def test_a_box_does_not_outlive_its_region(window, panel, notes):
     for text in ("0:2,:,1:3", "0:99,:,1:3"):
-        panel.region._text.setText(text)
-        panel.region._text.editingFinished.emit()
+        panel.region.field.setText(text)
+        panel.region.field.editingFinished.emit()
     assert any("0:99" in note for note in notes)
     assert not [layer for layer in window.layers if "region" in layer.name]
 
@@ -239,6 +243,97 @@ def test_the_real_pipeline(window, panel, qtbot):
     layer = window.layers["scan tiny"]
     assert set(np.unique(layer.data)) <= {0, 1, 2}
     assert panel.status.text() == "Done"
+
+
+def test_the_real_pipeline_leaves_what_is_outside_the_region(window, panel, qtbot):
+    target = commands.new_labels(window)
+    source_view(target)[:] = 7  # a value that the model does not know
+    for choice in (panel.target.choices[0], target):
+        panel.target.value = choice
+        panel.region.field.setText("1:4,2:6,3:5")
+        panel.run()
+        finish(panel, qtbot)
+        view = source_view(window.layers["scan tiny"] if choice is not target else target)
+        inside = np.zeros(SHAPE, bool)
+        inside[1:4, 2:6, 3:5] = True
+        assert set(np.unique(view[~inside])) == ({7} if choice is target else {0})
+        assert 7 not in view[inside]
+
+
+def test_a_lazy_image_gives_the_same_labels(window, panel, qtbot):
+    image = window.layers["scan"]
+    image.metadata.clear()  # a foreign layer, as a lazy one is
+    window.add_image(da.from_array(image.data, chunks=3), name="lazy", scale=image.scale)
+    for name in ("scan", "lazy"):
+        panel.image.value = window.layers[name]
+        panel.run()
+        finish(panel, qtbot)
+    np.testing.assert_array_equal(window.layers["lazy tiny"].data, window.layers["scan tiny"].data)
+
+
+def test_renaming_layers_during_a_run_is_harmless(window, panel, pipeline, qtbot, notes):
+    target = commands.new_labels(window)
+    panel.target.value = target
+    start_and_hold(panel, pipeline, qtbot)
+    for layer in window.layers:
+        layer.name = f"other {layer.name}"
+    pipeline.go.set()
+    finish(panel, qtbot)
+    assert planes_of(target) == PLANES.tolist()
+    assert [layer.name for layer in window.layers] == ["other scan", "other scan labels"]
+    assert not [note for note in notes if "rror" in note]
+
+
+def test_deleting_the_image_leaves_a_result_that_can_be_exported(
+    window, panel, pipeline, qtbot, tmp_path
+):
+    start_and_hold(panel, pipeline, qtbot)
+    del window.layers["scan"]
+    pipeline.go.set()
+    finish(panel, qtbot)
+    written = save_labels(window.layers["scan tiny"], tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(nibabel.load(written).dataobj[0, 0], PLANES)
+
+
+def test_what_is_set_is_remembered(window, panel, qtbot, model_file, tmp_path):
+    other = tmp_path / "other.safetensors"
+    shutil.copy(model_file, other)
+    panel.model.add(other)
+    panel.device.value, panel.overlap.value = "cpu", 0.5
+    panel.region.margin.setValue(4)
+    again = type(panel)(window)
+    assert (again.device.value, again.overlap.value) == ("cpu", 0.5)
+    assert again.region.margin.value() == 4
+    assert again.wish().model == other
+    other.unlink()
+    third = type(panel)(window)
+    assert third.wish().model == model_file
+    for widget in (again, third):
+        with qtbot.waitSignal(widget.destroyed, timeout=30_000):
+            widget.deleteLater()
+
+
+def test_correcting_takes_up_the_brush_beside_the_edit_panel(window, panel, pipeline, qtbot, notes):
+    assert not panel.correct_button.isEnabled()
+    panel.run()
+    finish(panel, qtbot)
+    window.layers.selection.active = window.layers["scan"]
+    panel.correct_button.click()
+    layer = window.layers["scan tiny"]
+    assert window.layers.selection.active == layer
+    assert layer.mode == "paint"
+    assert any("Edit labels" in name for name in window.window.dock_widgets)
+    window.layers.remove(layer)
+    panel.correct()
+    assert any("are gone" in note for note in notes)
+
+
+def test_the_panel_fits_a_small_screen(panel):
+    panel.advanced.expand(animate=False)
+    panel.bar.show()
+    hint = panel.minimumSizeHint()
+    assert hint.width() <= 360
+    assert hint.height() <= 690  # of 768, without menu, title and status bar
 
 
 def test_the_menus_find_the_current_window(window, panel, notes):

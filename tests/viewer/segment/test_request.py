@@ -3,19 +3,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
-from napari.layers import Image
+from napari.layers import Image, Labels
 
-from napari_asmlp.errors import GridError, SettingsError
-from napari_asmlp.grid import Grid, Region
-from napari_asmlp.model import Card, LabelEntry, Preprocessing
+from napari_asmlp.errors import AsmlpError, GridError, SettingsError
+from napari_asmlp.grid import Region
+from napari_asmlp.model import Card, LabelEntry
 from napari_asmlp.networks.asmlp import AsmlpConfig
 from napari_asmlp.pipeline import Progress, SegmentSettings
 from napari_asmlp.viewer.layers import labels_on
 from napari_asmlp.viewer.segment.card import card_html, sizes_text
-from napari_asmlp.viewer.segment.request import Wish, box_around, progress_text, resolve
-
+from napari_asmlp.viewer.segment.request import Wish, progress_text, resolve
 from tests.viewer.conftest import ENTRIES
 
 SHAPE = (10, 20, 30)
@@ -56,7 +56,13 @@ def test_a_full_wish(wish):
         ({"model": None}, "no model"),
         ({"region": "1:50,:,:"}, "1:50"),
         ({"region": "everywhere"}, "everywhere"),
-        ({"image": Image(np.zeros((4, 4)), name="flat")}, "flat"),
+        ({"image": Image(np.zeros((4, 4)), name="flat")}, r"'flat' has 2 axes.*3D image"),
+        ({"image": Image(np.zeros((2, 4, 4, 4)), name="film")}, r"'film' has 4 axes.*3D image"),
+        ({"image": Image(np.zeros((4, 4, 4, 3)), name="photo", rgb=True)}, r"'photo' is a colour"),
+        (
+            {"image": Image([np.zeros((8, 8, 8)), np.zeros((4, 4, 4))], name="pyramid")},
+            "'pyramid' has several resolutions",
+        ),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(wish, change, message):
@@ -81,27 +87,30 @@ def test_a_target_can_hold_all_labels(wish, image):
     assert resolve(replace(wish, card=card)).empty_labels().data.dtype == np.uint16
 
 
+READ_ONLY = np.broadcast_to(np.uint8(0), SHAPE)
+LAZY = da.zeros(SHAPE, dtype=np.uint8)
+NEGATIVE = np.full(SHAPE, -3, np.int16)
+
+
 @pytest.mark.parametrize(
-    ("index", "expected"),
+    ("data", "message"),
     [
-        ((5, 10, 15), "3:7,7:13,11:19"),
-        ((0, 0, 0), "0:4,0:6,0:8"),
-        ((9, 19, 29), "6:10,14:20,22:30"),
+        (READ_ONLY, "'mine' are read-only: choose a new layer"),
+        (LAZY, "'mine' are not in memory.*: choose a new layer"),
+        (NEGATIVE, "'mine' hold the negative value -3.*: choose a new layer"),
     ],
+    ids=["read-only", "lazy", "negative"],
 )
-def test_a_box_of_the_field_of_view_stays_inside(index, expected):
-    assert str(box_around(index, Grid(SHAPE, np.eye(4)), CARD)) == expected
+def test_a_target_that_cannot_take_the_result_is_refused(wish, data, message):
+    target = Labels(data, name="mine")
+    with pytest.raises(SettingsError, match=message):
+        resolve(replace(wish, target=target))
 
 
-def test_a_box_follows_axes_and_spacing_of_the_file():
-    # i runs superior at 2 mm, j right at 1 mm, k anterior at 3 mm; 4 x 6 x 8 mm R, A, S
-    affine = np.array([[0, 1.0, 0, 0], [0, 0, 3.0, 0], [2.0, 0, 0, 0], [0, 0, 0, 1]])
-    assert box_around((5, 10, 15), Grid(SHAPE, affine), CARD).shape == (4, 4, 2)
-
-
-def test_a_model_of_any_field_of_view_gives_a_box_of_one_window():
-    card = replace(CARD, field_of_view_mm=None, preprocessing=Preprocessing(spacing=(1, 1, 0.5)))
-    assert box_around((5, 10, 15), Grid(SHAPE, np.eye(4)), card).shape == (8, 8, 4)
+def test_a_target_of_another_shape_or_number_of_axes_is_refused(wish):
+    for shape in ((10, 20, 31), (20, 30), (2, *SHAPE)):
+        with pytest.raises(AsmlpError, match="'mine'"):
+            resolve(replace(wish, target=Labels(np.zeros(shape, np.uint8), name="mine")))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+"""The threshold brush: painting only where the image is in a range, and never on locked labels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from numpy.typing import NDArray
+
+from napari_asmlp.errors import SettingsError
+from napari_asmlp.viewer.edit.table import class_names, locked_values, title_of
+from napari_asmlp.viewer.layers import check_same_grid
+
+if TYPE_CHECKING:
+    from napari.components import Dims
+
+Limits = tuple[float, float]
+
+_PERCENTILES = (5.0, 95.0)  # of a label: its border often holds voxels of its surroundings
+_ERASING = "erase"
+
+
+def paintable(
+    labels: NDArray[Any],
+    locked: Collection[int],
+    image: NDArray[Any] | None = None,
+    limits: Limits | None = None,
+) -> NDArray[np.bool_]:
+    """Tell which voxels a brush may change.
+
+    Parameters
+    ----------
+    labels : integer array of any shape
+        As they are before the stroke.
+    locked
+        Label values that keep their voxels.
+    image : array of the same shape
+        Its unit is that of the limits.
+    limits
+        The lowest and the highest value painted on, both included; NaN never is.
+
+    Returns
+    -------
+    bool array of the same shape
+    """
+    may = ~np.isin(labels, list(locked))
+    if image is not None and limits is not None:
+        may &= (image >= limits[0]) & (image <= limits[1])
+    return may
+
+
+def percentiles_within(
+    image: NDArray[Any], labels: NDArray[Any], value: int
+) -> Generator[None, None, Limits]:
+    """Find the 5th and the 95th percentile of an image within a label, plane by plane.
+
+    Raises
+    ------
+    SettingsError
+        If no voxel has the label, or the image is not finite in any.
+    """
+    found = []
+    for plane, own in zip(image, labels, strict=True):
+        inside = np.asarray(plane[own == value])
+        found.append(inside[np.isfinite(inside)])
+        yield
+    everything = np.concatenate(found)
+    if not everything.size:
+        raise SettingsError(f"label {value} is empty: paint some of it, or choose another label")
+    low, high = np.percentile(everything, _PERCENTILES)
+    return float(low), float(high)
+
+
+@dataclass(frozen=True, eq=False)
+class PaintGuard:
+    """What strokes, fills and polygons in a layer may touch: `Edits.guard`.
+
+    Parameters
+    ----------
+    limits
+        Of the image; None where the brush is not bound to it.
+    """
+
+    layer: Labels
+    image: Image | None = None
+    limits: Limits | None = None
+
+    @classmethod
+    def of(cls, layer: Labels, image: Image | None, limits: Limits | None) -> PaintGuard:
+        """Return the guard for a layer.
+
+        Raises
+        ------
+        AsmlpError
+            If painting is bound to an image, and there is none on the layer's grid.
+        """
+        if limits is None:
+            return cls(layer)
+        if image is None:
+            raise SettingsError("there is no image to paint by: open or choose one")
+        check_same_grid(layer, image)
+        return cls(layer, image, limits)
+
+    def __call__(self, key: tuple[slice, ...], labels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which voxels of a part of the layer's data may be painted on.
+
+        Parameters
+        ----------
+        key
+            Where the part lies.
+        labels : integer array
+            The part, before the stroke.
+        """
+        locked = locked_values(self.layer)
+        if self.layer.selected_label in locked and str(self.layer.mode) != _ERASING:
+            return np.zeros(labels.shape, bool)  # a locked label gains nothing either
+        image = None if self.image is None else np.asarray(self.image.data[key])
+        return paintable(labels, locked, image, self.limits)
+
+
+def brush_text(layer: Labels, dims: Dims) -> str:
+    """Return the size of a layer's brush as it is on screen, in mm where voxels have a size."""
+    painted = [axis - dims.ndim for axis in dims.order[-layer.n_edit_dimensions :]]
+    axes = [axis for axis in painted if axis >= -layer.ndim]
+    finest = min(axes, key=lambda axis: abs(layer.scale[axis]))
+    across, unit = layer.brush_size * abs(layer.scale[finest]), layer.units[finest]
+    size = f"{layer.brush_size} voxels"
+    if str(unit) != "pixel":
+        size = f"{across:.3g} {unit:~} ({size})"
+    return f"Brush {size}, {'a ball' if len(axes) == layer.ndim else 'in the slice'}"
+
+
+def lock_text(layer: Labels) -> str:
+    """Return why nothing can be painted, if the selected label is locked; else nothing."""
+    value = int(layer.selected_label)
+    if value not in locked_values(layer):
+        return ""
+    return f"{title_of(value, class_names(layer))} is locked: unlock it to paint it"
