@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from itertools import product
 from math import log, prod
 from typing import Any, ClassVar, Literal
 
-import cc3d
 import numpy as np
 from edt import edt
 from numpy.typing import NDArray
-from skimage.morphology import local_maxima, reconstruction
+from scipy import ndimage
+from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
 from napari_asmlp.edit.change import Change, Mask, padded, union
-from napari_asmlp.edit.tool import Scope, Spacing, Tool, require, require_value
+from napari_asmlp.edit.tool import Scope, Spacing, Tool, among, pieces_of, require, require_value
 
 Connectivity = Literal[6, 18, 26]
 Counts = NDArray[np.integer[Any]]
@@ -42,13 +43,20 @@ class _Sieve(Tool):
         )
         boxes = scope.boxes()
         draft = scope.draft(union(boxes.values()))
-        for value, box in boxes.items():
-            labels = draft.at(box)
-            pieces = cc3d.connected_components(labels == value, connectivity=self.connectivity)
-            voxels = cc3d.statistics(pieces)["voxel_counts"]
-            removed = np.zeros(len(voxels), bool)
-            removed[1:] = ~self._kept(voxels[1:], scope.spacing)  # piece 0 is all else
-            labels[removed[pieces]] = 0
+        inside = among(draft.new, boxes)
+        # one pass for all labels; for a single one, a mask is quicker
+        own = inside if len(boxes) == 1 else np.where(inside, draft.new, 0)
+        pieces = pieces_of(own, self.connectivity)[inside]
+        values = draft.new[inside]
+        voxels = np.bincount(pieces)
+        label = np.zeros(len(voxels), values.dtype)
+        label[pieces] = values
+        kept = np.zeros(len(voxels), bool)
+        for value in boxes:
+            of_label = label == value
+            kept[of_label] = self._kept(voxels[of_label], scope.spacing)
+        values[~kept[pieces]] = 0
+        draft.new[inside] = values
         return draft.change()
 
 
@@ -100,7 +108,8 @@ class SplitByWatershed(Tool):
     """Give touching and separate bodies of a label a value each; the largest keeps its own.
 
     Bodies are told apart by the necks between them: the distance to the surface (Euclidean, in
-    mm) is flooded from its maxima [1]_, but for those no clear neck parts from a higher one.
+    mm) is flooded from its maxima [1]_, and those floods are joined that no clear neck parts, the
+    widest necks first.
 
     References
     ----------
@@ -132,14 +141,54 @@ class SplitByWatershed(Tool):
 
 def _bodies(mask: Mask, scope: Scope) -> Pieces:
     """Return the bodies of a mask, numbered from 1; 0 outside it."""
+    mask = np.ascontiguousarray(mask)  # or numbers would depend on the order in memory
     depth = edt(mask, anisotropy=scope.spacing)
     if not np.isfinite(depth).all():  # the mask fills the array: it has no surface
         return mask.astype(np.uint8)
     voxel = max(step for axis, step in enumerate(scope.spacing) if axis != scope.flat_axis)
     height = np.log(depth + voxel)  # here a ratio of widths is a difference of heights
-    height[~mask] = log(voxel) + log(_NECK) - 1  # far below: even a single voxel is a maximum
-    # maxima that no clear neck parts become one plateau; skimage's h_maxima leaves them several
-    peaks = local_maxima(reconstruction(height + log(_NECK), height))
-    markers = cc3d.connected_components(peaks & mask, connectivity=26)
-    bodies: Pieces = watershed(-height, markers.astype(np.int32), np.ones((3, 3, 3)), mask=mask)
+    height[~mask] = log(voxel) - 1  # far below: even a single voxel is a maximum
+    bodies = np.zeros(mask.shape, np.int32)
+    pieces = pieces_of(mask, 26)
+    known = 0
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        piece = pieces[box] == number
+        found = _parts(np.pad(piece, 1), np.pad(height[box], 1, constant_values=-np.inf))
+        bodies[box][piece] = found[1:-1, 1:-1, 1:-1][piece] + known
+        known += int(found.max())
     return bodies
+
+
+def _parts(piece: Mask, height: NDArray[np.float32]) -> Pieces:
+    """Return the bodies of one connected piece, numbered from 1; 0 outside it."""
+    markers = pieces_of(local_maxima(height) & piece, 26)
+    if markers.max() == 1:
+        return piece.astype(np.int32)
+    basins: Pieces = watershed(-height, markers.astype(np.int32), np.ones((3, 3, 3)), mask=piece)
+    peaks = np.full(int(basins.max()) + 1, -np.inf, np.float32)
+    np.maximum.at(peaks, basins[piece], height[piece])
+    body = np.arange(len(peaks))
+    for one, other, saddle in _saddles(basins, height):
+        lower, higher = sorted((body[one], body[other]), key=peaks.__getitem__)
+        if lower != higher and saddle >= peaks[lower] + log(_NECK):  # no clear neck between them
+            body[body == lower] = higher
+    return np.unique(body, return_inverse=True)[1].astype(np.int32)[basins]
+
+
+def _saddles(basins: Pieces, height: NDArray[np.float32]) -> list[tuple[int, int, float]]:
+    """Return pairs of neighbouring basins and how high one must go between them, highest first."""
+    pairs, heights = [], []
+    for offset in product((-1, 0, 1), repeat=3):
+        if offset > (0, 0, 0):  # each pair of voxels once
+            here = tuple(slice(max(0, -n), -n if n > 0 else None) for n in offset)
+            there = tuple(slice(max(0, n), n if n < 0 else None) for n in offset)
+            one, other = basins[here], basins[there]
+            border = (one != other) & (one > 0) & (other > 0)
+            ends = np.stack([one[border], other[border]])
+            pairs.append(np.sort(ends, axis=0))
+            heights.append(np.minimum(height[here][border], height[there][border]))
+    ends, at = np.unique(np.concatenate(pairs, axis=1), axis=1, return_inverse=True)
+    saddles = np.full(ends.shape[1], -np.inf, np.float32)
+    np.maximum.at(saddles, at, np.concatenate(heights))
+    highest = np.argsort(-saddles, kind="stable")
+    return list(zip(*ends[:, highest].tolist(), saddles[highest].tolist(), strict=True))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import fill_voids
 import numpy as np
 from edt import edt
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from napari_asmlp.edit.change import Change, Labels, Mask, Target, padded, union, within
-from napari_asmlp.edit.tool import Scope, Tool, label_boxes, require_length
+from napari_asmlp.edit.blocks import Surrounded, border_blocks
+from napari_asmlp.edit.change import Change, Labels, Mask, Target, padded, union
+from napari_asmlp.edit.tool import Scope, Tool, require_length
+
+Kernel = NDArray[np.float32]
 
 _ROUNDING = 1 + 1e-6  # distances come in float32: ten steps of 0.1 mm must be within 1 mm
-_SLAB_VOXELS = 2_000_000  # about 0.1 s of edt
+_SHORT_VOXELS = 20  # along all axes together
 _TIE = 1e-4  # of equal votes the label that is there wins
 
 
@@ -62,16 +65,19 @@ class Smooth(Tool):
     def _change(self, scope: Scope) -> Change:
         require_length(self.radius_mm, "smoothing radius")
         reach = scope.reach(self.radius_mm)
-        twice = (2 * reach[0], 2 * reach[1], 2 * reach[2])
-        # twice: a voxel that the label may gain needs all votes within reach of it
-        draft = scope.draft(padded(union(scope.boxes().values()), twice, scope.window))
-        sigma = tuple(
-            0 if axis == scope.flat_axis else self.radius_mm / 2 / step
-            for axis, step in enumerate(scope.spacing)
-        )
-        old = scope.labels[draft.box]
-        winner = _vote(old, sigma, reach)
-        draft.new[...] = np.where(_concerns(scope.target, old, winner), winner, old)
+        draft = scope.draft(padded(union(scope.boxes().values()), reach, scope.window))
+        sigma = [self.radius_mm / 2 / step for step in scope.spacing]
+        for part in border_blocks(scope.labels, draft.box, reach, scope.window):
+            if scope.target.value is None or (part.labels == scope.target.value).any():
+                kernels = [
+                    _kernel(own, around, limit, s, n)
+                    for own, around, limit, s, n in zip(
+                        part.block, part.around, scope.window, sigma, reach, strict=True
+                    )
+                ]
+                old, winner = part.labels[part.inner], _vote(part, kernels)
+                concerns = _concerns(scope.target, old, winner)
+                draft.at(part.block)[...] = np.where(concerns, winner, old)
         return draft.change()
 
 
@@ -91,15 +97,16 @@ class Grow(Tool):
     def _change(self, scope: Scope) -> Change:
         require_length(self.mm, "growing by")
         reach = scope.reach(self.mm)
-        boxes = {value: padded(box, reach, scope.window) for value, box in scope.boxes().items()}
-        draft = scope.draft(union(boxes.values()))
-        nearest = np.full(draft.new.shape, self.mm * _ROUNDING, np.float32)
-        for value, box in boxes.items():
-            distance = _distances(scope.labels[box] != value, self.mm, scope)
-            so_far = nearest[within(box, draft.box)]
-            closer = distance < so_far
-            so_far[closer] = distance[closer]
-            draft.at(box)[closer] = value
+        boxes = scope.boxes()
+        draft = scope.draft(padded(union(boxes.values()), reach, scope.window))
+        for part in border_blocks(scope.labels, draft.box, reach, scope.window):
+            new = draft.at(part.block)
+            nearest = np.full(new.shape, self.mm * _ROUNDING, np.float32)
+            for value in boxes.keys() & part.values():
+                distance = _depth(part.labels != value, self.mm, scope)[part.inner]
+                closer = distance < nearest
+                nearest[closer] = distance[closer]
+                new[closer] = value
         return draft.change()
 
 
@@ -120,32 +127,41 @@ class Shrink(Tool):
 
     def _change(self, scope: Scope) -> Change:
         require_length(self.mm, "shrinking by")
-        boxes = {
-            value: padded(box, (1, 1, 1), scope.window) for value, box in scope.boxes().items()
-        }
+        boxes = scope.boxes()
         draft = scope.draft(union(boxes.values()))
-        for value, box in boxes.items():
-            inside = scope.labels[box] == value
-            depth = _distances(inside, self.mm, scope)
-            draft.at(box)[inside & (depth <= self.mm * _ROUNDING)] = 0
+        for part in border_blocks(scope.labels, draft.box, scope.reach(self.mm), scope.window):
+            for value in boxes.keys() & part.values():
+                inside = part.labels == value
+                border = inside & (_depth(inside, self.mm, scope) <= self.mm * _ROUNDING)
+                draft.at(part.block)[border[part.inner]] = 0
         return draft.change()
 
 
-def _distances(mask: Mask, mm: float, scope: Scope) -> NDArray[np.float32]:
-    """Return for each voxel of a mask how far its outside is, exact up to `mm`; 0 outside.
+def _depth(mask: Mask, mm: float, scope: Scope) -> NDArray[np.float32]:
+    """Return how far the outside of a mask is, in mm, exact up to `mm` and beyond it more.
 
-    Computed in slabs that overlap by that much: edt holds Python's lock, and a window that waits
-    for it would freeze for as long as a whole volume takes.
+    Within a few voxels, the lower envelope of the parabolas [1]_ along each axis is found several
+    times faster by comparing neighbours than by edt.
+
+    References
+    ----------
+    .. [1] Felzenszwalb, Huttenlocher: Distance transforms of sampled functions. Theory of
+       computing 8 (2012) 415-428.
     """
-    halo = scope.reach(mm)[0]
-    step = max(1, halo, _SLAB_VOXELS // mask[0].size)
-    distances = np.empty(mask.shape, np.float32)
-    for start in range(0, len(mask), step):
-        low = max(0, start - halo)
-        slab = np.ascontiguousarray(mask[low : start + step + halo])
-        part = edt(slab, anisotropy=scope.spacing)
-        distances[start : start + step] = part[start - low : start - low + step]
-    return distances
+    reach = scope.reach(mm)
+    if sum(reach) > _SHORT_VOXELS:
+        exact: NDArray[np.float32] = edt(np.ascontiguousarray(mask), anisotropy=scope.spacing)
+        return exact
+    squared = np.where(mask, np.float32(np.inf), np.float32(0))
+    for axis, (step, voxels) in enumerate(zip(scope.spacing, reach, strict=True)):
+        nearest = squared.copy()
+        far, near = np.moveaxis(squared, axis, 0), np.moveaxis(nearest, axis, 0)
+        for n in range(1, min(voxels, len(far) - 1) + 1):
+            further = far + np.float32((n * step) ** 2)
+            np.minimum(near[n:], further[:-n], out=near[n:])
+            np.minimum(near[:-n], further[n:], out=near[:-n])
+        squared = nearest
+    return np.sqrt(squared)
 
 
 def _voxels(box: tuple[slice, ...]) -> int:
@@ -161,26 +177,47 @@ def _holes(mask: Mask, flat_axis: int | None) -> Mask:
     return holes
 
 
-def _vote(labels: Labels, sigma: tuple[float, ...], reach: tuple[int, int, int]) -> Labels:
-    """Return for each voxel the label of the most weight around it, all labels voting."""
-    best = np.zeros(labels.shape, np.float32)
-    background = np.ones(labels.shape, np.float32)  # what the labels leave of all weight
-    background[labels == 0] += _TIE
-    winner = np.zeros_like(labels)
-    whole = tuple(slice(0, n) for n in labels.shape)
-    for value, box in label_boxes(labels, (whole[0], whole[1], whole[2])).items():
-        part = padded(box, reach, (whole[0], whole[1], whole[2]))
-        mask = labels[part] == value
-        weight: NDArray[np.float32] = ndimage.gaussian_filter(
-            mask.astype(np.float32), sigma, mode="nearest", radius=reach
-        )
-        background[part] -= weight
-        weight[mask] += _TIE
-        wins = weight > best[part]
-        best[part][wins] = weight[wins]
-        winner[part][wins] = value
+def _vote(part: Surrounded, kernels: Sequence[Kernel]) -> Labels:
+    """Return for each voxel of a block the label of the most weight around it."""
+    shape = part.labels[part.inner].shape
+    winner = np.zeros(shape, part.labels.dtype)
+    best = np.zeros(shape, np.float32)
+    background = np.ones(shape, np.float32)  # what the labels leave of all weight
+    background[part.labels[part.inner] == 0] += _TIE
+    for value in part.values():
+        if value:
+            mask = part.labels == value
+            weight = _filtered(mask.astype(np.float32), kernels)
+            background -= weight
+            weight[mask[part.inner]] += _TIE
+            wins = weight > best
+            best[wins] = weight[wins]
+            winner[wins] = value
     winner[background > best] = 0
     return winner
+
+
+def _filtered(image: NDArray[np.float32], kernels: Sequence[Kernel]) -> NDArray[np.float32]:
+    """Apply a matrix along each axis; for short axes the fastest way to filter."""
+    i, j, k = kernels
+    along_i: NDArray[Any] = np.tensordot(i, image, 1)
+    filtered: NDArray[np.float32] = j @ along_i @ k.T
+    return filtered
+
+
+def _kernel(own: slice, around: slice, limit: slice, sigma: float, reach: int) -> Kernel:
+    """Return the Gaussian filter along one axis as a matrix (own voxels, voxels around).
+
+    Beyond the limit the last voxel is repeated.
+    """
+    steps = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (steps / sigma) ** 2)
+    at = np.arange(own.start, own.stop)[:, None] + steps
+    at = at.clip(limit.start, limit.stop - 1) - around.start
+    kernel = np.zeros((len(at), around.stop - around.start), np.float32)
+    rows = np.broadcast_to(np.arange(len(at))[:, None], at.shape)
+    np.add.at(kernel, (rows, at), weights / weights.sum())
+    return kernel
 
 
 def _concerns(target: Target, old: Labels, new: Labels) -> Mask | bool:

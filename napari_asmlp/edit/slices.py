@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import ClassVar
 
-import cc3d
 import numpy as np
 from edt import edt
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial.distance import cdist
 
 from napari_asmlp.edit.change import Change, Mask, union, within
-from napari_asmlp.edit.tool import Scope, Tool, require, require_axis
+from napari_asmlp.edit.tool import Scope, Tool, pieces_of, require, require_axis
 
 Distances = NDArray[np.float32]
 Point = NDArray[np.float64]
 Spacing2D = tuple[float, float]
+Size2D = tuple[int, ...]
+Box2D = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,14 @@ class InterpolateSlices(Tool):
             mask = np.moveaxis(scope.labels[box] == value, self.axis, 0)
             so_far = np.moveaxis(best[within(box, draft.box)], self.axis, 0)
             new = np.moveaxis(draft.at(box), self.axis, 0)
-            for n, score in _between_painted(mask, (spacing[0], spacing[1])):
+            for n, where, score in _between_painted(mask, (spacing[0], spacing[1])):
                 if plane is None or plane[1] == box[self.axis].start + n:
-                    wins = score > so_far[n]
+                    old, highest = new[n][where], so_far[n][where]
+                    wins = score > highest
                     if not scope.target.overwrite:
-                        wins &= (new[n] == 0) | (so_far[n] > 0)  # background before this edit
-                    so_far[n][wins] = score[wins]
-                    new[n][wins] = value
+                        wins &= (old == 0) | (highest > 0)  # background before this edit
+                    highest[wins] = score[wins]
+                    old[wins] = value
         return draft.change()
 
 
@@ -112,94 +115,127 @@ class CopySlice(Tool):
         return draft.change()
 
 
-def _between_painted(mask: Mask, spacing: Spacing2D) -> Iterator[tuple[int, Distances]]:
-    """Yield each empty slice (its index along axis 0) between painted ones, with its shape.
+def _between_painted(mask: Mask, spacing: Spacing2D) -> Iterator[tuple[int, Box2D, Distances]]:
+    """Yield shapes in the empty slices between painted ones.
 
-    The shape is a float32 array (n, m): signed distances in mm, positive inside.
+    Each is the slice's index along axis 0, a box of the slice, and signed distances in mm,
+    positive inside, as a float32 array of the box's shape.
     """
     painted = np.flatnonzero(mask.any(axis=(1, 2))).tolist()
     for low, high in pairwise(painted):
         if high - low == 1:
             continue
-        shapes = list(_shapes(mask[low], mask[high], spacing))
-        for n in range(low + 1, high):
-            share = (n - low) / (high - low)
-            yield n, np.maximum.reduce([shape.at(share) for shape in shapes])
-
-
-class _Outline:
-    """Shape in one slice: signed distances in mm, positive inside, and its centre in voxels."""
-
-    def __init__(self, mask: Mask, spacing: Spacing2D) -> None:
-        ringed = np.pad(mask, 1)  # there is an outside, also of one that fills the slice
-        inside = edt(ringed, anisotropy=spacing)
-        outside = edt(~ringed, anisotropy=spacing)
-        self.distances: Distances = (inside - outside)[1:-1, 1:-1]
-        self.centre: Point = np.argwhere(mask).mean(axis=0)
-
-    def moved(self, by: Point) -> Distances:
-        """Return the distances of the outline moved by voxels."""
-        moved: Distances = ndimage.shift(self.distances, by, order=1, mode="nearest")
-        return moved
-
-    def shrunk(self, share: float) -> Distances:
-        """Return the distances of the outline shrunk, to nothing at a share of 1."""
-        return self.distances - np.float32(share * self.distances.max())
+        for shape in _shapes(mask[low], mask[high], spacing):
+            for n in range(low + 1, high):
+                yield n, shape.box, shape.at((n - low) / (high - low))
 
 
 @dataclass(frozen=True, eq=False)
-class _Pair:
-    """Outlines in the low and in the high painted slice that belong together."""
+class _Piece:
+    """Connected pixels of a slice: a box of it, and which of its pixels they are."""
 
-    low: _Outline
-    high: _Outline
+    box: Box2D
+    mask: Mask
+
+    @property
+    def centre(self) -> Point:
+        """Mean place of the pixels, in the slice."""
+        centre: Point = np.argwhere(self.mask).mean(axis=0) + [each.start for each in self.box]
+        return centre
+
+    def distances(self, box: Box2D, spacing: Spacing2D) -> Distances:
+        """Return signed distances to the outline in a box that holds this one's."""
+        ringed = np.zeros([each.stop - each.start + 2 for each in box], bool)  # it has an outside
+        u, v = (
+            slice(a.start - b.start + 1, a.stop - b.start + 1)
+            for a, b in zip(self.box, box, strict=True)
+        )
+        ringed[u, v] = self.mask
+        signed: Distances = edt(ringed, anisotropy=spacing) - edt(~ringed, anisotropy=spacing)
+        return signed[1:-1, 1:-1]
+
+
+class _Pair:
+    """Outlines in the low and in the high painted slice that belong together.
+
+    Parameters
+    ----------
+    shape
+        Of the slices.
+    """
+
+    def __init__(self, low: _Piece, high: _Piece, spacing: Spacing2D, shape: Size2D) -> None:
+        self._move = high.centre - low.centre
+        margins = (np.ceil(np.abs(self._move)) + 1).astype(int).tolist()
+        u, v = (
+            slice(max(0, min(a.start, b.start) - margin), min(n, max(a.stop, b.stop) + margin))
+            for a, b, margin, n in zip(low.box, high.box, margins, shape, strict=True)
+        )
+        self.box = (u, v)  # whatever is moved, stays in it
+        self._low, self._high = (each.distances(self.box, spacing) for each in (low, high))
 
     def at(self, share: float) -> Distances:
         """Return the shape at a share of the way from the low slice to the high one."""
-        move = self.high.centre - self.low.centre
-        near, far = self.low.moved(share * move), self.high.moved((share - 1) * move)
+        near = _moved(self._low, share * self._move)
+        far = _moved(self._high, (share - 1) * self._move)
         return near * np.float32(1 - share) + far * np.float32(share)
 
 
-@dataclass(frozen=True, eq=False)
 class _Alone:
     """An outline in one of the painted slices (0 low, 1 high) that has none to go to."""
 
-    outline: _Outline
-    side: int
+    def __init__(self, piece: _Piece, spacing: Spacing2D, side: int) -> None:
+        self.box, self._side = piece.box, side
+        self._distances = piece.distances(piece.box, spacing)
 
     def at(self, share: float) -> Distances:
-        """Return the shape at a share of the way: gone from halfway on."""
-        return self.outline.shrunk(2 * abs(share - self.side))
+        """Return the shape at a share of the way: shrunk, and gone from halfway on."""
+        gone = np.float32(2 * abs(share - self._side))
+        shrunk: Distances = self._distances - gone * self._distances.max()
+        return shrunk
+
+
+def _moved(distances: Distances, by: Point) -> Distances:
+    if not by.any():
+        return distances
+    moved: Distances = ndimage.shift(distances, by, order=1, mode="nearest")
+    return moved
 
 
 def _shapes(low: Mask, high: Mask, spacing: Spacing2D) -> Iterator[_Pair | _Alone]:
     """Yield what belongs together: outlines that overlap, then those of the nearest centres."""
-    groups = cc3d.connected_components(low | high, connectivity=8)
+    groups = pieces_of(low | high, 8)
     lows, highs = [], []
-    for group in range(1, int(groups.max()) + 1):
-        in_low, in_high = low & (groups == group), high & (groups == group)
+    for group, box in enumerate(ndimage.find_objects(groups), start=1):
+        here = groups[box] == group
+        in_low, in_high = low[box] & here, high[box] & here
         if not in_high.any():
-            lows.append(_Outline(in_low, spacing))
+            lows.append(_Piece(box, in_low))
         elif not in_low.any():
-            highs.append(_Outline(in_high, spacing))
+            highs.append(_Piece(box, in_high))
         else:
-            yield _Pair(_Outline(in_low, spacing), _Outline(in_high, spacing))
-    yield from _nearest(lows, highs, spacing)
+            yield _Pair(_Piece(box, in_low), _Piece(box, in_high), spacing, low.shape)
+    pairs = _nearest(lows, highs, spacing)
+    yield from (_Pair(lows[n], highs[m], spacing, low.shape) for n, m in pairs)
+    for side, pieces in enumerate((lows, highs)):
+        paired = {pair[side] for pair in pairs}
+        yield from (
+            _Alone(piece, spacing, side) for n, piece in enumerate(pieces) if n not in paired
+        )
 
 
 def _nearest(
-    lows: list[_Outline], highs: list[_Outline], spacing: Spacing2D
-) -> Iterator[_Pair | _Alone]:
-    """Yield pairs of outlines, the closest centres first, and then those that are left over."""
-
-    def apart(pair: tuple[_Outline, _Outline]) -> float:
-        return float(np.linalg.norm((pair[0].centre - pair[1].centre) * spacing))
-
-    while lows and highs:
-        low, high = min(product(lows, highs), key=apart)
-        lows.remove(low)
-        highs.remove(high)
-        yield _Pair(low, high)
-    yield from (_Alone(outline, side=0) for outline in lows)
-    yield from (_Alone(outline, side=1) for outline in highs)
+    lows: Sequence[_Piece], highs: Sequence[_Piece], spacing: Spacing2D
+) -> list[tuple[int, int]]:
+    """Return which of the low and high outlines belong together, the closest centres first."""
+    if not (lows and highs):
+        return []
+    places = [np.array([piece.centre for piece in pieces]) * spacing for pieces in (lows, highs)]
+    apart = cdist(*places)
+    pairs = []
+    for at in np.argsort(apart, axis=None, kind="stable").tolist():
+        n, m = divmod(at, len(highs))
+        if apart[n, m] < np.inf:
+            pairs.append((n, m))
+            apart[n, :] = apart[:, m] = np.inf  # each belongs to one
+    return pairs

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, isfinite
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -27,6 +28,8 @@ from napari_asmlp.errors import GridError, SettingsError, VolumeError
 
 Spacing = tuple[float, float, float]
 Image = NDArray[Any]
+
+Connectivity = Literal[6, 8, 18, 26]  # 8 in 2D
 
 LARGEST_VALUE = 65_535
 
@@ -210,6 +213,14 @@ def among(labels: Labels, values: Iterable[int]) -> Mask:
     table[[value for value in values if 0 <= value <= LARGEST_VALUE]] = True
     found: Mask = table[labels]
     return found
+
+
+def pieces_of(labels: Labels | Mask, connectivity: Connectivity) -> NDArray[Any]:
+    """Return the connected pieces of a mask, or of each label, numbered from 1."""
+    # cc3d 4.1.1 joins wrong pieces of a bool array across corners, or fails: give it no bool
+    plain: NDArray[Any] = labels.view(np.uint8) if labels.dtype == bool else labels
+    pieces: NDArray[Any] = cc3d.connected_components(plain, connectivity=connectivity)
+    return pieces
 
 
 def require(right: bool, otherwise: str) -> None:

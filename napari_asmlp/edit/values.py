@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import cc3d
 import numpy as np
 from skimage.segmentation import watershed
 
 from napari_asmlp.edit.change import Change, Labels, Mask, bounding_box, union
-from napari_asmlp.edit.tool import Scope, Tool, among, require, require_value
+from napari_asmlp.edit.tool import Scope, Tool, among, pieces_of, require, require_value
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.grid import Region
 
@@ -137,7 +136,7 @@ class ClipToRegion(Tool):
 
 def _reached(sown: Mask, passable: Mask) -> Mask:
     """Return the connected pieces of `passable` that hold a sown voxel."""
-    pieces = cc3d.connected_components(passable, connectivity=6)
+    pieces = pieces_of(passable, 6)
     hit = np.zeros(int(pieces.max()) + 1, bool)
     hit[pieces[sown]] = True
     reached: Mask = hit[pieces]

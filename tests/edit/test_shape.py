@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage.segmentation import expand_labels
 
 from napari_asmlp.edit import FillHoles, Grow, Shrink, Smooth, Target
 from tests.edit.pictures import MM, edited, plane, shown, volume
@@ -77,13 +78,34 @@ def test_growing_and_shrinking_as_distances_say(mm):
     assert np.array_equal(after(Shrink(mm), labels, spacing=SPACING), depth > mm + 1e-6)
 
 
-def test_distances_do_not_depend_on_the_slabs(monkeypatch):
+@pytest.mark.parametrize("tool", [Grow(2.6), Shrink(2.6), Smooth(2.6)], ids=str)
+@pytest.mark.parametrize("side", [1, 5])
+def test_borders_do_not_depend_on_the_blocks(monkeypatch, tool, side):
     labels = blobs(1, 0.35)
-    tools = Grow(2.6), Shrink(2.6)
-    whole = [after(tool, labels, spacing=(0.8, 1, 1)) for tool in tools]
-    monkeypatch.setattr("napari_asmlp.edit.shape._SLAB_VOXELS", 1)
-    for tool, expected in zip(tools, whole, strict=True):
-        assert np.array_equal(after(tool, labels, spacing=(0.8, 1, 1)), expected)
+    whole = after(tool, labels, spacing=(0.8, 1, 1))
+    monkeypatch.setattr("napari_asmlp.edit.blocks._SIDE", side)
+    assert np.array_equal(after(tool, labels, spacing=(0.8, 1, 1)), whole)
+
+
+def test_labels_grow_as_skimage_expands_them():
+    labels = np.zeros((20, 40, 70), np.uint8)  # several blocks
+    rng = np.random.default_rng(3)
+    labels[tuple(rng.integers(0, labels.shape, (12, 3)).T)] = np.arange(1, 13)
+    expected = expand_labels(labels, 9.3, spacing=SPACING)
+    grown = after(Grow(9.3), labels, Target(None, None), SPACING)
+    assert np.array_equal(grown > 0, expected > 0)
+    apart = [ndimage.distance_transform_edt(labels != n, sampling=SPACING) for n in range(1, 13)]
+    near = np.sort(apart, axis=0)
+    clear = near[1] - near[0] > 1e-4  # or either may have it
+    assert clear.mean() > 0.9 and np.array_equal(grown[clear], expected[clear])
+
+
+def test_a_flat_plane_stays_flat():
+    labels = np.zeros((40, 12, 12), np.uint8)
+    labels[:17] = 1
+    assert Smooth(3)(labels, ONE, SPACING).count == 0
+    assert after(Grow(2.5), labels, spacing=SPACING)[:, 0, 0].tolist() == [1] * 18 + [0] * 22
+    assert after(Shrink(2.5), labels, spacing=SPACING)[:, 0, 0].tolist() == [1] * 16 + [0] * 24
 
 
 def test_steps_of_a_tenth_add_up():
