@@ -107,7 +107,7 @@ class Edit:
         i, j, k = (slice(start, stop) for start, stop in reply.region)
         new = edited.array()[i, j, k]
         mask = new != self.labels[i, j, k]
-        return Change((i, j, k), mask, new[mask], reply.lost)
+        return Change((i, j, k), mask, new[mask], reply.lost, reply.gained)
 
 
 class _Shared:

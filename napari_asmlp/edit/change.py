@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,11 @@ from napari_asmlp.errors import GridError, VolumeError
 Box = tuple[slice, slice, slice]
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.integer[Any]]
+
+LARGEST_VALUE = 65_535
+_FEW = 3  # label values that are sooner compared than looked up
+_CACHED = 100_000  # voxels
+_COUNTED = 1_000_000  # voxels at a time: bincount makes a copy eight bytes wide
 
 
 @dataclass(frozen=True)
@@ -50,24 +55,20 @@ class Change:
         Which of its voxels change.
     values : integer array (changed voxels,)
         Their new values, in the order of ``labels[region][mask]``.
-    lost
-        How many voxels each old value loses, background 0 included.
+    lost, gained
+        How many voxels each old value loses and each new one gains, background 0 included.
     """
 
     region: Box
     mask: Mask
     values: Labels
     lost: Mapping[int, int] = field(default_factory=dict)
+    gained: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
         """Number of voxels that change."""
         return len(self.values)
-
-    @property
-    def gained(self) -> Mapping[int, int]:
-        """How many voxels each new value gains, background 0 included."""
-        return tally(self.values)
 
     def apply(self, labels: Labels) -> None:
         """Write the new values into an array, in place.
@@ -92,14 +93,34 @@ def difference(box: Box, old: Labels, new: Labels, changed: Mask) -> Change:
         nowhere = slice(0, 0)
         return Change((nowhere,) * 3, np.zeros((0, 0, 0), bool), new[changed])
     tight = bounding_box(changed)
-    mask = changed[tight].copy()  # or the change would hold on to all of the box
-    return Change(placed(tight, box), mask, new[tight][mask], tally(old[tight][mask]))
+    mask = changed[tight]
+    if 2 * mask.size < (changed if changed.base is None else changed.base).size:
+        mask = mask.copy()  # or the change would hold on to much more
+    values = new[tight][mask]
+    return Change(placed(tight, box), mask, values, tally(old[tight][mask]), tally(values))
 
 
 def tally(values: Labels) -> dict[int, int]:
     """Count each value of a 1D array of label values."""
-    counts = np.bincount(values)
+    largest = int(values.max(initial=0))
+    counts = np.zeros(largest + 1, np.int64)
+    for start in range(0, len(values), _COUNTED):
+        counts += np.bincount(values[start : start + _COUNTED], minlength=largest + 1)
     return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def among(labels: Labels, values: Iterable[int]) -> Mask:
+    """Tell which voxels have one of some values; several times faster than `np.isin`."""
+    wanted = [value for value in values if 0 <= value <= LARGEST_VALUE]
+    if len(wanted) <= _FEW:
+        few: Mask = np.zeros(labels.shape, bool)
+        for value in wanted:
+            few |= labels == value
+        return few
+    table = np.zeros(LARGEST_VALUE + 1, bool)
+    table[wanted] = True
+    found: Mask = table[labels]
+    return found
 
 
 def bounding_box(mask: Mask) -> Box:
@@ -109,6 +130,16 @@ def bounding_box(mask: Mask) -> Box:
         along = np.flatnonzero(mask[tuple(box)].any(axis=others))
         box[axis] = slice(int(along[0]), int(along[-1]) + 1)
     return box[0], box[1], box[2]
+
+
+def slabs(array: Labels) -> Iterator[Box]:
+    """Yield boxes of an array, one after the other in memory, that fit the processor's cache."""
+    axis = int(np.argmax(np.abs(array.strides)))
+    planes = max(1, _CACHED * array.shape[axis] // array.size)
+    for start in range(0, array.shape[axis], planes):
+        box = [slice(0, n) for n in array.shape]
+        box[axis] = slice(start, min(start + planes, array.shape[axis]))
+        yield box[0], box[1], box[2]
 
 
 def union(boxes: Iterable[Box]) -> Box:

@@ -12,8 +12,9 @@ speak of the array in the axis order of its volume, whatever a viewer shows of i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -67,10 +68,7 @@ class Layout:
     @property
     def size(self) -> int:
         """Number of voxels."""
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size
+        return prod(self.shape)
 
     def zeros(self) -> Labels:
         """Return an array of this layout, 0 everywhere."""
@@ -296,6 +294,11 @@ class History:
         self._past.clear()
         self._future.clear()
         self._dropped = None
+
+    def rewrite(self, anew: Callable[[Step], Step]) -> None:
+        """Put other steps in the place of all that can be undone or redone."""
+        self._past[:] = map(anew, self._past)
+        self._future[:] = map(anew, self._future)
 
     def corrected(self, shape: tuple[int, ...], order: Order = "C") -> NDArray[np.bool_]:
         """Return which voxels a person has edited since a model last wrote them.

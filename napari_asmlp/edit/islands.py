@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from itertools import product
-from math import log, prod
+from math import prod
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from edt import edt
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.morphology import local_maxima
-from skimage.segmentation import watershed
 
-from napari_asmlp.edit.change import Change, Mask, padded, union
-from napari_asmlp.edit.tool import Scope, Spacing, Tool, among, pieces_of, require, require_value
+from napari_asmlp.edit.bodies import Bodies, bodies_of
+from napari_asmlp.edit.change import Change, Labels, Mask, difference, padded
+from napari_asmlp.edit.tool import Scope, Spacing, Tool, pieces_of, require, require_value
 
 Connectivity = Literal[6, 18, 26]
 Counts = NDArray[np.integer[Any]]
-Pieces = NDArray[np.integer[Any]]
 
-# Two bodies are apart if the neck between them is narrower than this share of the slimmer one; one
-# voxel is added to both widths, so that the steps of a digital surface do not count as necks.
-_NECK = 0.8
+_MOST_VOXELS = 2**31  # places are counted in 32 bits
 
 
 class _Sieve(Tool):
@@ -41,23 +34,20 @@ class _Sieve(Tool):
             self.connectivity in (6, 18, 26),
             f"connectivity {self.connectivity}: give 6, 18 or 26 neighbours",
         )
-        boxes = scope.boxes()
-        draft = scope.draft(union(boxes.values()))
-        inside = among(draft.new, boxes)
+        box, mask = scope.selected()
         # one pass for all labels; for a single one, a mask is quicker
-        own = inside if len(boxes) == 1 else np.where(inside, draft.new, 0)
-        pieces = pieces_of(own, self.connectivity)[inside]
-        values = draft.new[inside]
+        one = scope.target.value is not None
+        own = mask if one else np.where(mask, scope.labels[box], 0)
+        pieces = pieces_of(own, self.connectivity)[mask]
         voxels = np.bincount(pieces)
-        label = np.zeros(len(voxels), values.dtype)
-        label[pieces] = values
-        kept = np.zeros(len(voxels), bool)
-        for value in boxes:
+        label = np.zeros(len(voxels), scope.labels.dtype)
+        label[pieces] = own[mask]
+        gone = np.ones(len(voxels), bool)
+        for value in np.unique(label[1:]):
             of_label = label == value
-            kept[of_label] = self._kept(voxels[of_label], scope.spacing)
-        values[~kept[pieces]] = 0
-        draft.new[inside] = values
-        return draft.change()
+            gone[of_label] = ~self._kept(voxels[of_label], scope.spacing)
+        mask[mask] = gone[pieces]
+        return scope.turned(box, mask, 0)
 
 
 @dataclass(frozen=True)
@@ -120,75 +110,29 @@ class SplitByWatershed(Tool):
     title: ClassVar[str] = "Split touching objects"
 
     def _change(self, scope: Scope) -> Change:
-        # a voxel around each label, so that its surface is inside the box
-        boxes = {
-            value: padded(box, (1, 1, 1), scope.window) for value, box in scope.boxes().items()
-        }
-        draft = scope.draft(union(boxes.values()))
+        around = padded(scope.selected()[0], (1, 1, 1), scope.window)  # with the labels' surface
+        old = scope.labels[around]
+        require(old.size < _MOST_VOXELS, f"{old.size:,} voxels: split one slice at a time")
+        inside = scope.has_label_to_edit(old)
+        bodies = bodies_of(np.where(inside, old, 0), scope.spacing, scope.flat_axis)
+        own = old[inside]
+        new = self._values(scope, own, bodies)
+        draft = old.copy()
+        draft[inside] = new
+        inside[inside] = new != own
+        return difference(around, old, draft, inside)
+
+    def _values(self, scope: Scope, labels: Labels, bodies: Bodies) -> Labels:
+        """Return the new value of each voxel from its label and its body."""
+        voxels = np.bincount(bodies)
+        label = np.zeros(len(voxels), labels.dtype)
+        label[bodies] = labels
+        values = np.zeros_like(label)
         coming = max(int(scope.labels.max()), *scope.target.locked, 0) + 1
-        for value, box in boxes.items():
-            bodies = _bodies(scope.labels[box] == value, scope)
-            voxels = np.bincount(bodies[bodies > 0])[1:]
-            by_size = np.argsort(-voxels, kind="stable") + 1
-            require_value(coming + len(voxels) - 2, scope.labels)
-            values = np.zeros(len(voxels) + 1, scope.labels.dtype)
-            values[by_size] = [value, *range(coming, coming + len(voxels) - 1)]
-            inside = bodies > 0
-            draft.at(box)[inside] = values[bodies[inside]]
-            coming += len(voxels) - 1
-        return draft.change()
-
-
-def _bodies(mask: Mask, scope: Scope) -> Pieces:
-    """Return the bodies of a mask, numbered from 1; 0 outside it."""
-    mask = np.ascontiguousarray(mask)  # or numbers would depend on the order in memory
-    depth = edt(mask, anisotropy=scope.spacing)
-    if not np.isfinite(depth).all():  # the mask fills the array: it has no surface
-        return mask.astype(np.uint8)
-    voxel = max(step for axis, step in enumerate(scope.spacing) if axis != scope.flat_axis)
-    height = np.log(depth + voxel)  # here a ratio of widths is a difference of heights
-    height[~mask] = log(voxel) - 1  # far below: even a single voxel is a maximum
-    bodies = np.zeros(mask.shape, np.int32)
-    pieces = pieces_of(mask, 26)
-    known = 0
-    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-        piece = pieces[box] == number
-        found = _parts(np.pad(piece, 1), np.pad(height[box], 1, constant_values=-np.inf))
-        bodies[box][piece] = found[1:-1, 1:-1, 1:-1][piece] + known
-        known += int(found.max())
-    return bodies
-
-
-def _parts(piece: Mask, height: NDArray[np.float32]) -> Pieces:
-    """Return the bodies of one connected piece, numbered from 1; 0 outside it."""
-    markers = pieces_of(local_maxima(height) & piece, 26)
-    if markers.max() == 1:
-        return piece.astype(np.int32)
-    basins: Pieces = watershed(-height, markers.astype(np.int32), np.ones((3, 3, 3)), mask=piece)
-    peaks = np.full(int(basins.max()) + 1, -np.inf, np.float32)
-    np.maximum.at(peaks, basins[piece], height[piece])
-    body = np.arange(len(peaks))
-    for one, other, saddle in _saddles(basins, height):
-        lower, higher = sorted((body[one], body[other]), key=peaks.__getitem__)
-        if lower != higher and saddle >= peaks[lower] + log(_NECK):  # no clear neck between them
-            body[body == lower] = higher
-    return np.unique(body, return_inverse=True)[1].astype(np.int32)[basins]
-
-
-def _saddles(basins: Pieces, height: NDArray[np.float32]) -> list[tuple[int, int, float]]:
-    """Return pairs of neighbouring basins and how high one must go between them, highest first."""
-    pairs, heights = [], []
-    for offset in product((-1, 0, 1), repeat=3):
-        if offset > (0, 0, 0):  # each pair of voxels once
-            here = tuple(slice(max(0, -n), -n if n > 0 else None) for n in offset)
-            there = tuple(slice(max(0, n), n if n < 0 else None) for n in offset)
-            one, other = basins[here], basins[there]
-            border = (one != other) & (one > 0) & (other > 0)
-            ends = np.stack([one[border], other[border]])
-            pairs.append(np.sort(ends, axis=0))
-            heights.append(np.minimum(height[here][border], height[there][border]))
-    ends, at = np.unique(np.concatenate(pairs, axis=1), axis=1, return_inverse=True)
-    saddles = np.full(ends.shape[1], -np.inf, np.float32)
-    np.maximum.at(saddles, at, np.concatenate(heights))
-    highest = np.argsort(-saddles, kind="stable")
-    return list(zip(*ends[:, highest].tolist(), saddles[highest].tolist(), strict=True))
+        for value in np.unique(label).tolist():
+            own = np.flatnonzero(label == value)
+            require_value(coming + len(own) - 2, scope.labels)
+            by_size = own[np.argsort(-voxels[own], kind="stable")]
+            values[by_size] = [value, *range(coming, coming + len(own) - 1)]
+            coming += len(own) - 1
+        return values[bodies]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import floor
 from typing import ClassVar
 
 import numpy as np
@@ -13,14 +14,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from napari_asmlp.edit.change import Change, Mask, union, within
-from napari_asmlp.edit.tool import Scope, Tool, pieces_of, require, require_axis
+from napari_asmlp.edit.change import Change, Labels, Mask, union, within
+from napari_asmlp.edit.tool import Draft, Scope, Tool, pieces_of, require, require_axis
 
 Distances = NDArray[np.float32]
 Point = NDArray[np.float64]
 Spacing2D = tuple[float, float]
-Size2D = tuple[int, ...]
 Box2D = tuple[slice, slice]
+Shape = tuple[Box2D, Distances]  # signed distances in mm, positive inside, and their box
+
+_TURNED = 16  # slices written at once, so that those behind each other share cache lines
 
 
 @dataclass(frozen=True)
@@ -57,21 +60,21 @@ class InterpolateSlices(Tool):
         )
         whole = replace(scope, target=replace(scope.target, plane=None))
         boxes = whole.boxes()
-        draft = whole.draft(union(boxes.values()))
-        best = np.zeros(draft.new.shape, np.float32)
-        spacing = [step for axis, step in enumerate(scope.spacing) if axis != self.axis]
+        around = union(boxes.values())
+        stack = _Stack(np.moveaxis(scope.labels[around], self.axis, 0), scope.target.overwrite)
+        only = None if plane is None else plane[1] - around[self.axis].start
+        u, v = (axis for axis in range(3) if axis != self.axis)
+        spacing = scope.spacing[u], scope.spacing[v]
         for value, box in boxes.items():
-            mask = np.moveaxis(scope.labels[box] == value, self.axis, 0)
-            so_far = np.moveaxis(best[within(box, draft.box)], self.axis, 0)
-            new = np.moveaxis(draft.at(box), self.axis, 0)
-            for n, where, score in _between_painted(mask, (spacing[0], spacing[1])):
-                if plane is None or plane[1] == box[self.axis].start + n:
-                    old, highest = new[n][where], so_far[n][where]
-                    wins = score > highest
-                    if not scope.target.overwrite:
-                        wins &= (old == 0) | (highest > 0)  # background before this edit
-                    highest[wins] = score[wins]
-                    old[wins] = value
+            own = within(box, around)
+            own_box = own[u], own[v]
+            for (low, lower), (high, upper) in pairwise(stack.painted(value, own_box)):
+                between = [n for n in range(low + 1, high) if only in (None, n)]
+                for shape in _shapes(lower, upper, spacing) if between else ():
+                    for n in between:
+                        stack.draw(value, n, own_box, shape.at((n - low) / (high - low)))
+        draft = Draft(whole, around, np.empty_like(scope.labels[around]))
+        stack.copy_to(np.moveaxis(draft.new, self.axis, 0))
         return draft.change()
 
 
@@ -115,19 +118,52 @@ class CopySlice(Tool):
         return draft.change()
 
 
-def _between_painted(mask: Mask, spacing: Spacing2D) -> Iterator[tuple[int, Box2D, Distances]]:
-    """Yield shapes in the empty slices between painted ones.
+class _Stack:
+    """Slices one behind the other in memory, to draw shapes between the painted ones.
 
-    Each is the slice's index along axis 0, a box of the slice, and signed distances in mm,
-    positive inside, as a float32 array of the box's shape.
+    Parameters
+    ----------
+    labels : (slices, u, v)
+    overwrite
+        Whether shapes are drawn over other labels too.
     """
-    painted = np.flatnonzero(mask.any(axis=(1, 2))).tolist()
-    for low, high in pairwise(painted):
-        if high - low == 1:
-            continue
-        for shape in _shapes(mask[low], mask[high], spacing):
-            for n in range(low + 1, high):
-                yield n, shape.box, shape.at((n - low) / (high - low))
+
+    def __init__(self, labels: Labels, overwrite: bool) -> None:
+        self._painted = {
+            int(n): np.ascontiguousarray(labels[n])
+            for n in np.flatnonzero((labels != 0).any(axis=(1, 2)))
+        }
+        self._overwrite = overwrite
+        # of both, what is never drawn on takes no memory
+        self._drawn = np.zeros(labels.shape, labels.dtype)
+        self._scores = np.zeros(labels.shape, np.float32)
+        for n, painted in self._painted.items():
+            self._drawn[n] = painted
+
+    def painted(self, value: int, box: Box2D) -> Iterator[tuple[int, Mask]]:
+        """Yield the slices where a label was painted, and where in a box that holds all of it."""
+        for n, painted in self._painted.items():
+            mask = painted[box] == value
+            if mask.any():
+                yield n, mask
+
+    def draw(self, value: int, n: int, box: Box2D, shape: Shape) -> None:
+        """Draw a label in a box of slice `n` where its score is the highest, and positive."""
+        where, score = shape
+        if score.max() <= 0:
+            return  # it has shrunk away
+        here, inside = _overlap(self._scores[n][box].shape, where)
+        highest, score = self._scores[n][box][here], score[inside]
+        wins = score > highest
+        if n in self._painted and not self._overwrite:
+            wins &= self._painted[n][box][here] == 0
+        np.copyto(highest, score, where=wins)
+        np.copyto(self._drawn[n][box][here], self._drawn.dtype.type(value), where=wins)
+
+    def copy_to(self, labels: Labels) -> None:
+        """Write all slices into an array of their shape, of any order in memory."""
+        for start in range(0, len(labels), _TURNED):
+            labels[start : start + _TURNED] = self._drawn[start : start + _TURNED]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +176,9 @@ class _Piece:
     @property
     def centre(self) -> Point:
         """Mean place of the pixels, in the slice."""
-        centre: Point = np.argwhere(self.mask).mean(axis=0) + [each.start for each in self.box]
+        counts = [self.mask.sum(axis=axis) for axis in (1, 0)]
+        means = [each @ np.arange(len(each)) / each.sum() for each in counts]
+        centre: Point = np.array(means) + [each.start for each in self.box]
         return centre
 
     def distances(self, box: Box2D, spacing: Spacing2D) -> Distances:
@@ -151,55 +189,79 @@ class _Piece:
             for a, b in zip(self.box, box, strict=True)
         )
         ringed[u, v] = self.mask
-        signed: Distances = edt(ringed, anisotropy=spacing) - edt(~ringed, anisotropy=spacing)
-        return signed[1:-1, 1:-1]
+        # of inside and outside as two labels, one transform gives both distances
+        far = edt(ringed + np.uint8(1), anisotropy=spacing)[1:-1, 1:-1]
+        signed: Distances = np.where(ringed[1:-1, 1:-1], far, -far)
+        return signed
 
 
 class _Pair:
     """Outlines in the low and in the high painted slice that belong together.
 
-    Parameters
-    ----------
-    shape
-        Of the slices.
+    Both are held in a frame that fits around them when their centres lie on each other.
     """
 
-    def __init__(self, low: _Piece, high: _Piece, spacing: Spacing2D, shape: Size2D) -> None:
+    def __init__(self, low: _Piece, high: _Piece, spacing: Spacing2D) -> None:
         self._move = high.centre - low.centre
-        margins = (np.ceil(np.abs(self._move)) + 1).astype(int).tolist()
+        whole = np.floor(self._move).astype(int).tolist()
+        self._rest = self._move - whole
+        # a pixel of margin, since the centres may lie between pixels
         u, v = (
-            slice(max(0, min(a.start, b.start) - margin), min(n, max(a.stop, b.stop) + margin))
-            for a, b, margin, n in zip(low.box, high.box, margins, shape, strict=True)
+            slice(min(a.start, b.start - n - 1) - 1, max(a.stop, b.stop - n) + 1)
+            for a, b, n in zip(low.box, high.box, whole, strict=True)
         )
-        self.box = (u, v)  # whatever is moved, stays in it
-        self._low, self._high = (each.distances(self.box, spacing) for each in (low, high))
+        self._frame = (u, v)
+        self._low = low.distances(self._frame, spacing)
+        self._high = high.distances(_shifted(self._frame, whole), spacing)
 
-    def at(self, share: float) -> Distances:
+    def at(self, share: float) -> Shape:
         """Return the shape at a share of the way from the low slice to the high one."""
-        near = _moved(self._low, share * self._move)
-        far = _moved(self._high, (share - 1) * self._move)
-        return near * np.float32(1 - share) + far * np.float32(share)
+        move = share * self._move
+        whole = np.floor(move).astype(int).tolist()
+        near = _moved(self._low, move - whole)
+        far = _moved(self._high, move - whole - self._rest)
+        score = near * np.float32(1 - share) + far * np.float32(share)
+        return _shifted(self._frame, whole), score
 
 
 class _Alone:
     """An outline in one of the painted slices (0 low, 1 high) that has none to go to."""
 
     def __init__(self, piece: _Piece, spacing: Spacing2D, side: int) -> None:
-        self.box, self._side = piece.box, side
+        self._box, self._side = piece.box, side
         self._distances = piece.distances(piece.box, spacing)
 
-    def at(self, share: float) -> Distances:
+    def at(self, share: float) -> Shape:
         """Return the shape at a share of the way: shrunk, and gone from halfway on."""
         gone = np.float32(2 * abs(share - self._side))
-        shrunk: Distances = self._distances - gone * self._distances.max()
-        return shrunk
+        return self._box, self._distances - gone * self._distances.max()
+
+
+def _overlap(size: tuple[int, ...], box: Box2D) -> tuple[Box2D, Box2D]:
+    """Return what of a box that may jut out lies in an image, and where in the box that is."""
+    u, v = (
+        slice(min(n, max(0, each.start)), max(0, min(n, each.stop)))
+        for each, n in zip(box, size, strict=True)
+    )
+    return (u, v), _shifted((u, v), [-each.start for each in box])
+
+
+def _shifted(box: Box2D, by: Sequence[int]) -> Box2D:
+    u, v = (slice(each.start + n, each.stop + n) for each, n in zip(box, by, strict=True))
+    return u, v
 
 
 def _moved(distances: Distances, by: Point) -> Distances:
-    if not by.any():
-        return distances
-    moved: Distances = ndimage.shift(distances, by, order=1, mode="nearest")
-    return moved
+    """Shift by fractions of pixels, linearly; the border is repeated outwards."""
+    for axis, step in enumerate(by.tolist()):
+        whole = floor(step)
+        part = np.float32(step - whole)
+        places = np.arange(distances.shape[axis]) - whole
+        moved = distances.take(places, axis, mode="clip")
+        if part:
+            moved += part * (distances.take(places - 1, axis, mode="clip") - moved)
+        distances = moved
+    return distances
 
 
 def _shapes(low: Mask, high: Mask, spacing: Spacing2D) -> Iterator[_Pair | _Alone]:
@@ -214,9 +276,9 @@ def _shapes(low: Mask, high: Mask, spacing: Spacing2D) -> Iterator[_Pair | _Alon
         elif not in_low.any():
             highs.append(_Piece(box, in_high))
         else:
-            yield _Pair(_Piece(box, in_low), _Piece(box, in_high), spacing, low.shape)
+            yield _Pair(_Piece(box, in_low), _Piece(box, in_high), spacing)
     pairs = _nearest(lows, highs, spacing)
-    yield from (_Pair(lows[n], highs[m], spacing, low.shape) for n, m in pairs)
+    yield from (_Pair(lows[n], highs[m], spacing) for n, m in pairs)
     for side, pieces in enumerate((lows, highs)):
         paired = {pair[side] for pair in pairs}
         yield from (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, isfinite
 from typing import Any, ClassVar, Literal
@@ -14,14 +13,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_asmlp.edit.change import (
+    LARGEST_VALUE,
     Box,
     Change,
     Labels,
     Mask,
     Target,
+    among,
     bounding_box,
     difference,
     placed,
+    slabs,
     within,
 )
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
@@ -30,8 +32,6 @@ Spacing = tuple[float, float, float]
 Image = NDArray[Any]
 
 Connectivity = Literal[6, 8, 18, 26]  # 8 in 2D
-
-LARGEST_VALUE = 65_535
 
 
 class Tool(ABC):
@@ -123,9 +123,9 @@ class Scope:
         if value is not None:
             return {value: self.box_of(value)}
         found = label_boxes(self.labels, self.window)
-        require(bool(found), f"there are no labels{self._where}: paint or segment first")
         boxes = {value: box for value, box in found.items() if value not in locked}
-        require(bool(boxes), f"every label{self._where} is locked: unlock one to edit it")
+        if not boxes:
+            raise self._nothing_to_edit()
         return boxes
 
     def box_of(self, value: int) -> Box:
@@ -136,12 +136,42 @@ class Scope:
         SettingsError
             It is empty.
         """
-        mask = self.labels[self.window] == value
-        require(
-            bool(mask.any()),
-            f"label {value} is empty{self._where}: choose another label, or paint some of it",
-        )
-        return placed(bounding_box(mask), self.window)
+        return self.voxels_of(value)[0]
+
+    def voxels_of(self, value: int) -> tuple[Box, Mask]:
+        """Return the bounding box of a label, and which of its voxels have it.
+
+        Raises
+        ------
+        SettingsError
+            It is empty.
+        """
+        return self._found(self.labels[self.window] == value, value)
+
+    def check_present(self, value: int) -> None:
+        """Raise a SettingsError unless a label has a voxel."""
+        labels = self.labels[self.window]
+        if not any((labels[slab] == value).any() for slab in slabs(labels)):
+            raise self._nothing_to_edit(value)
+
+    def selected(self) -> tuple[Box, Mask]:
+        """Return the bounding box of all labels to edit, and which of its voxels have one.
+
+        Raises
+        ------
+        SettingsError
+            There is none.
+        """
+        labels = self.labels[self.window]
+        return self._found(self.has_label_to_edit(labels), self.target.value)
+
+    def has_label_to_edit(self, labels: Labels) -> Mask:
+        """Tell which of some voxels have a label to edit."""
+        value, locked = self.target.value, self.target.locked
+        mask: Mask = labels != 0 if value is None else labels == value
+        if value is None and locked:
+            mask &= ~among(labels, locked)
+        return mask
 
     def reach(self, mm: float) -> tuple[int, int, int]:
         """Return how many voxels a distance spans at most along each axis, 0 across a plane."""
@@ -155,6 +185,13 @@ class Scope:
         """Return a copy of the labels of a box to draw the edit into."""
         return Draft(self, box, self.labels[box].copy())
 
+    def turned(self, box: Box, mask: Mask, to: int) -> Change:
+        """Return the change of the voxels of a mask to one value; none of them may be locked."""
+        old = self.labels[box]
+        if to in self.target.locked:
+            mask = np.zeros_like(mask)
+        return difference(box, old, np.broadcast_to(old.dtype.type(to), old.shape), mask)
+
     def permitted(self, old: Labels, new: Labels, *, overwrite: bool) -> Mask:
         """Tell for each voxel whether it may turn from `old` to `new`."""
         locked = self.target.locked
@@ -162,6 +199,22 @@ class Scope:
         if self.target.value is not None and not overwrite:
             keep &= (old == 0) | (old == self.target.value)
         return keep
+
+    def _found(self, mask: Mask, value: int | None = None) -> tuple[Box, Mask]:
+        """Cut a mask of the window to its bounding box; raise where it is empty."""
+        if not mask.any():
+            raise self._nothing_to_edit(value)
+        tight = bounding_box(mask)
+        return placed(tight, self.window), mask[tight]
+
+    def _nothing_to_edit(self, value: int | None = None) -> SettingsError:
+        if value is not None:
+            return SettingsError(
+                f"label {value} is empty{self._where}: choose another label, or paint some of it"
+            )
+        if self.labels[self.window].any():
+            return SettingsError(f"every label{self._where} is locked: unlock one to edit it")
+        return SettingsError(f"there are no labels{self._where}: paint or segment first")
 
     @property
     def _where(self) -> str:
@@ -193,9 +246,10 @@ class Draft:
         overwrite = target.overwrite if overwrite is None else overwrite
         old = self.scope.labels[self.box]
         changed = self.new != old
-        changed[changed] = self.scope.permitted(
-            old[changed], self.new[changed], overwrite=overwrite
-        )
+        if target.locked or (target.value is not None and not overwrite):
+            allowed = self.scope.permitted(old[changed], self.new[changed], overwrite=overwrite)
+            if not allowed.all():
+                changed[changed] = allowed
         return difference(self.box, old, self.new, changed)
 
 
@@ -205,14 +259,6 @@ def label_boxes(labels: Labels, window: Box) -> dict[int, Box]:
     return {
         value: placed(box, window) for value, box in enumerate(found, start=1) if box is not None
     }
-
-
-def among(labels: Labels, values: Iterable[int]) -> Mask:
-    """Tell which voxels have one of some values; several times faster than `np.isin`."""
-    table = np.zeros(LARGEST_VALUE + 1, bool)
-    table[[value for value in values if 0 <= value <= LARGEST_VALUE]] = True
-    found: Mask = table[labels]
-    return found
 
 
 def pieces_of(labels: Labels | Mask, connectivity: Connectivity) -> NDArray[Any]:
@@ -236,7 +282,7 @@ def require_length(mm: float, what: str) -> None:
 
 def require_value(value: int, labels: Labels) -> None:
     """Raise a SettingsError unless a label value fits the array."""
-    largest = min(LARGEST_VALUE, int(np.iinfo(labels.dtype).max))
+    largest = _largest_value(labels)
     require(
         0 <= value <= largest,
         f"label {value} does not fit this layer of {labels.dtype}: give one from 0 to {largest}",
@@ -248,6 +294,10 @@ def require_axis(axis: int) -> None:
     require(axis in (0, 1, 2), f"axis {axis}: give 0, 1 or 2")
 
 
+def _largest_value(labels: Labels) -> int:
+    return min(LARGEST_VALUE, int(np.iinfo(labels.dtype).max))
+
+
 def _check_labels(labels: Labels) -> None:
     if not isinstance(labels, np.ndarray):
         raise VolumeError(f"labels held by {type(labels).__name__}: load them into memory first")
@@ -257,12 +307,17 @@ def _check_labels(labels: Labels) -> None:
         raise VolumeError(f"labels of {labels.dtype}: convert them to whole numbers first")
     if not labels.size:
         raise VolumeError(f"labels of shape {labels.shape} hold no voxel")
-    if labels.dtype.kind == "i" and labels.min() < 0:
-        raise VolumeError(f"label {labels.min()} is negative: labels run from 0 to {LARGEST_VALUE}")
-    if labels.dtype.itemsize > 2 and labels.max() > LARGEST_VALUE:
-        raise VolumeError(
-            f"label {labels.max()} is too large: renumber the labels, {LARGEST_VALUE} at most"
-        )
+    if labels.dtype.kind == "u" and labels.dtype.itemsize <= 2:
+        return
+    # read as unsigned, negative numbers are the largest: one look finds both
+    if labels.view(labels.dtype.str.replace("i", "u")).max() <= _largest_value(labels):
+        return
+    lowest = labels.min()
+    if lowest < 0:
+        raise VolumeError(f"label {lowest} is negative: labels run from 0 to {LARGEST_VALUE}")
+    raise VolumeError(
+        f"label {labels.max()} is too large: renumber the labels, {LARGEST_VALUE} at most"
+    )
 
 
 def _check_target(labels: Labels, target: Target) -> None:

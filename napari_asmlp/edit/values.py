@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from skimage.segmentation import watershed
 
-from napari_asmlp.edit.change import Change, Labels, Mask, bounding_box, union
-from napari_asmlp.edit.tool import Scope, Tool, among, pieces_of, require, require_value
+from napari_asmlp.edit.change import Change, Labels, Mask, among, difference, slabs, within
+from napari_asmlp.edit.tool import Scope, Tool, require, require_value
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.grid import Region
 
@@ -33,28 +33,31 @@ class GrowFromSeeds(Tool):
 
     def _change(self, scope: Scope) -> Change:
         require(self.low <= self.high, f"range {self.low:g} to {self.high:g}: give low <= high")
-        seeds = list(scope.boxes())
-        draft = scope.draft(scope.window)
-        passable = self._passable(scope, draft.new)
-        sown = among(draft.new, seeds)
-        reached = _reached(sown, passable | sown)
-        if len(seeds) == 1:
-            draft.new[reached] = seeds[0]
-        else:
-            _share(draft.new, sown, reached)
-        return draft.change()
+        box, selected = scope.selected()
+        labels = scope.labels[scope.window]
+        ringed = tuple(n + 2 for n in labels.shape)  # so that no step leads round the end of a row
+        free, grown = np.zeros(ringed, bool), np.zeros(ringed, labels.dtype)
+        inner = (slice(1, -1),) * 3
+        self._free(scope, free[inner])
+        seeds = within(box, scope.window)
+        free[inner][seeds][selected] = False
+        grown[inner][seeds][selected] = labels[seeds][selected]
+        _spread(grown.ravel(), free.ravel(), _steps(ringed))
+        changed = grown[inner] > 0
+        changed[seeds][selected] = False
+        return difference(scope.window, labels, grown[inner], changed)
 
-    def _passable(self, scope: Scope, labels: Labels) -> Mask:
-        """Tell where growth may go: in the range, and on background or what it may overwrite."""
+    def _free(self, scope: Scope, free: Mask) -> None:
+        """Mark where growth may go: in the range, and on background or what it may overwrite."""
         if scope.image is None:
-            return np.zeros(labels.shape, bool)
-        image = scope.image[scope.window]
-        in_range: Mask = (image >= self.low) & (image <= self.high)  # never where it is NaN
-        if scope.target.overwrite:
-            in_range &= ~among(labels, scope.target.locked)
-        else:
-            in_range &= labels == 0
-        return in_range
+            return
+        labels, image = scope.labels[scope.window], scope.image[scope.window]
+        for slab in slabs(labels):
+            here, old = image[slab], labels[slab]
+            in_range = (here >= self.low) & (here <= self.high)  # never where it is NaN
+            if not scope.target.overwrite:
+                in_range &= old == 0
+            free[slab] = in_range & ~among(old, scope.target.locked)
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,8 @@ class Merge(Tool):
             raise SettingsError("all labels are chosen: choose the one to merge into")
         require(other not in (0, value), f"label {other} cannot be merged into label {value}")
         require(other not in scope.target.locked, f"label {other} is locked: unlock it to merge")
-        scope.boxes()  # refuses an empty label: the other would be renamed, not merged
-        draft = scope.draft(scope.box_of(other))
-        draft.new[draft.new == other] = value
-        return draft.change(overwrite=True)  # that of the other label is asked for
+        scope.check_present(value)  # or the other would be renamed, not merged
+        return scope.turned(*scope.voxels_of(other), value)
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,10 @@ class Relabel(Tool):
     def _change(self, scope: Scope) -> Change:
         require_value(self.to, scope.labels)
         require(self.to not in scope.target.locked, f"label {self.to} is locked: unlock it first")
-        boxes = scope.boxes()
-        draft = scope.draft(union(boxes.values()))
-        draft.new[among(draft.new, boxes)] = self.to
-        return draft.change()
+        box, mask = scope.selected()
+        if scope.target.value in (None, self.to):
+            mask &= scope.labels[box] != self.to
+        return scope.turned(box, mask, self.to)
 
 
 @dataclass(frozen=True)
@@ -121,32 +122,32 @@ class ClipToRegion(Tool):
         if self.region is None:
             raise SettingsError("there is no region to clip to: draw or type one first")
         kept = self.region.clipped(scope.labels.shape)
-        boxes = scope.boxes()
-        draft = scope.draft(union(boxes.values()))
-        outside = among(draft.new, boxes)
+        box, outside = scope.selected()
         # an end of the region may lie before the box: then nothing is inside
         inside = tuple(
             slice(max(0, a - own.start), max(0, b - own.start))
-            for a, b, own in zip(kept.start, kept.stop, draft.box, strict=True)
+            for a, b, own in zip(kept.start, kept.stop, box, strict=True)
         )
         outside[inside] = False
-        draft.new[outside] = 0
-        return draft.change()
+        return scope.turned(box, outside, 0)
 
 
-def _reached(sown: Mask, passable: Mask) -> Mask:
-    """Return the connected pieces of `passable` that hold a sown voxel."""
-    pieces = pieces_of(passable, 6)
-    hit = np.zeros(int(pieces.max()) + 1, bool)
-    hit[pieces[sown]] = True
-    reached: Mask = hit[pieces]
-    return reached
+def _steps(shape: tuple[int, ...]) -> list[int]:
+    """Return how far the neighbours by faces are in the memory of an array in C order."""
+    _, rows, columns = shape
+    return [sign * step for step in (rows * columns, columns, 1) for sign in (-1, 1)]
 
 
-def _share(labels: Labels, sown: Mask, reached: Mask) -> None:
-    """Grow the sown labels over what is reached, in place and step by step."""
-    box = bounding_box(reached)
-    seeds = np.where(sown[box], labels[box], 0).astype(np.int32)
-    flat = np.zeros(seeds.shape, np.uint8)  # a flood of level ground: the nearest seed wins
-    grown = watershed(flat, seeds, mask=reached[box])
-    labels[box] = np.where(reached[box], grown, labels[box])
+def _spread(labels: Labels, free: Mask, steps: Sequence[int]) -> None:
+    """Grow labels over free voxels, both flat and in place: the seed of the fewest steps wins."""
+    front = np.flatnonzero(labels)
+    while len(front):
+        reached = []
+        for step in steps:
+            to = front + step
+            fresh = free[to]
+            to = to[fresh]
+            free[to] = False
+            labels[to] = labels[front[fresh]]
+            reached.append(to)
+        front = np.concatenate(reached)

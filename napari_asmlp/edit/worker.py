@@ -78,7 +78,7 @@ class Reply:
     ----------
     region
         Start and stop along each axis of the box that holds all changes.
-    lost
+    lost, gained
         As of `Change`.
     error, message
         Name of the class of what was raised, empty if nothing was, and its text.
@@ -86,6 +86,7 @@ class Reply:
 
     region: tuple[tuple[int, int], ...] = ()
     lost: dict[int, int] = field(default_factory=dict)
+    gained: dict[int, int] = field(default_factory=dict)
     error: str = ""
     message: str = ""
 
@@ -136,7 +137,7 @@ def _edit(request: Request, memories: list[SharedMemory]) -> Reply:
     except MemoryError as error:
         return Reply(error=OUT_OF_MEMORY, message=str(error))
     region = tuple((along.start, along.stop) for along in change.region)
-    return Reply(region, dict(change.lost))
+    return Reply(region, dict(change.lost), dict(change.gained))
 
 
 def _attach() -> Callable[[str], SharedMemory]:

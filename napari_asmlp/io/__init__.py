@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,10 @@ from napari_asmlp.errors import SettingsError, VolumeError
 from napari_asmlp.io.files import check_output, replacing
 from napari_asmlp.io.formats import KNOWN, AnyPath, Format, base_name, files_of, format_of
 from napari_asmlp.io.names import NAME_SUFFIXES, NamedLabel, NameFormat, names_path, write_names
-from napari_asmlp.io.nifti import labels_dtype, open_file, write_file
-from napari_asmlp.volume import Kind, Volume, as_labels
+from napari_asmlp.io.nifti import Stored, labels_dtype, open_file, write_file
+from napari_asmlp.io.planes import each_plane
+from napari_asmlp.io.stored import StoredArray
+from napari_asmlp.volume import Kind, Volume, Voxels, as_labels, smallest_unsigned
 
 __all__ = [
     "NAME_SUFFIXES",
@@ -31,6 +34,7 @@ __all__ = [
     "volumes_in",
     "write_labels",
     "write_names",
+    "write_shares",
     "write_volume",
 ]
 
@@ -103,7 +107,8 @@ def write_labels(labels: Volume, path: AnyPath, *, overwrite: bool = False) -> P
         If the voxels cannot be loaded or are no labels.
     """
     checked = _check_output(labels, path, overwrite=overwrite)
-    write_file(as_labels(labels.array(), labels.name), labels, checked, overwrite=overwrite)
+    voxels, dtype = _narrowed(labels)
+    write_file(voxels, labels, checked, Stored(dtype), overwrite=overwrite)
     return checked
 
 
@@ -134,7 +139,16 @@ def write_volume(volume: Volume, path: AnyPath, *, overwrite: bool = False) -> P
     if volume.kind == "labels":
         return write_labels(volume, path, overwrite=overwrite)
     checked = _check_output(volume, path, overwrite=overwrite)
-    write_file(volume.array().astype(np.float32, copy=False), volume, checked, overwrite=overwrite)
+    form = Stored(np.dtype(np.float32))
+    write_file(volume.data, volume, checked, form, overwrite=overwrite)
+    return checked
+
+
+def write_shares(volume: Volume, path: AnyPath, *, overwrite: bool = False) -> Path:
+    """Write uint8 voxels of which 255 stands for 1, such as uncertainties; see `write_volume`."""
+    checked = _check_output(volume, path, overwrite=overwrite)
+    form = Stored(np.dtype(np.uint8), slope=1 / 255)
+    write_file(volume.data, volume, checked, form, overwrite=overwrite)
     return checked
 
 
@@ -159,6 +173,15 @@ def volumes_in(folder: AnyPath) -> list[Path]:
     if not whole:
         raise VolumeError(f"{folder}: no volume lies directly in it; known formats are {KNOWN}")
     return whole
+
+
+def _narrowed(labels: Volume) -> tuple[Voxels, np.dtype[Any]]:
+    """Return labels and the smallest unsigned dtype for them; those of a run stay in their file."""
+    if not isinstance(labels.data, StoredArray) or labels.data.dtype.kind != "u":
+        array = as_labels(labels.array(), labels.name)
+        return array, array.dtype
+    highest = max(int(plane.max()) for plane in each_plane(labels.data))
+    return labels.data, smallest_unsigned(highest)
 
 
 def _check_output(volume: Volume, path: AnyPath, *, overwrite: bool) -> Path:

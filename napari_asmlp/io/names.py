@@ -7,11 +7,13 @@ https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/AnatomicalROI/FreeSurferCol
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from napari_asmlp.errors import VolumeError
 from napari_asmlp.io.files import replacing
 from napari_asmlp.io.formats import AnyPath, base_name
 
@@ -27,6 +29,15 @@ _TITLES: dict[NameFormat, str] = {
     "3D Slicer": "# Color table file",
     "FreeSurfer": "#No. Label Name: R G B A",
 }
+
+
+_COLOUR = r"\s+(?P<red>\d{1,3})\s+(?P<green>\d{1,3})\s+(?P<blue>\d{1,3})\s+"
+_QUOTED = re.compile(
+    rf'(?P<value>\d{{1,5}}){_COLOUR}[\d.]+\s+\d+\s+\d+\s+"(?P<name>[^"]*)"', re.ASCII
+)
+_PLAIN = re.compile(rf"(?P<value>\d{{1,5}})\s+(?P<name>\S+){_COLOUR}\d+", re.ASCII)
+_LARGEST = 8 * 2**20  # bytes: 65,535 lines of 128
+_LARGEST_VALUE, _BRIGHTEST = 65_535, 255
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,47 @@ def write_names(
     with replacing(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def find_names(path: AnyPath) -> Path | None:
+    """Return the table of names that lies beside the labels in `path`, if there is one."""
+    beside = (names_path(path, format_) for format_ in NAME_SUFFIXES)
+    return next((file for file in beside if file.is_file()), None)
+
+
+def read_names(path: Path) -> list[NamedLabel]:
+    """Read a table of label names of any of the formats, background left out.
+
+    Raises
+    ------
+    VolumeError
+        Naming the file, and the line in it that is wrong.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise VolumeError(f"{path}: too large for a table of label names")
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise VolumeError(f"{path}: these label names cannot be read ({error})") from error
+    row = _QUOTED if path.name.endswith(NAME_SUFFIXES["ITK-SNAP"]) else _PLAIN
+    found: dict[int, NamedLabel] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        match = row.fullmatch(text)
+        label = match and _label(match)
+        if not label or label.value in found:
+            raise VolumeError(f"{path}: line {number} names no label, or one for the second time")
+        found[label.value] = label
+    return [label for value, label in sorted(found.items()) if value]
+
+
+def _label(row: re.Match[str]) -> NamedLabel | None:
+    value, red, green, blue = (int(row[part]) for part in ("value", "red", "green", "blue"))
+    if value > _LARGEST_VALUE or max(red, green, blue) > _BRIGHTEST:
+        return None
+    return NamedLabel(value, " ".join(row["name"].split()) or f"label {value}", (red, green, blue))
 
 
 def _lines(rows: Sequence[NamedLabel], format_: NameFormat) -> Iterable[str]:

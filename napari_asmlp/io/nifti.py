@@ -16,8 +16,9 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -31,8 +32,9 @@ from napari_asmlp.errors import GridError, OutputError, VolumeError
 from napari_asmlp.grid import Grid
 from napari_asmlp.io.files import replacing
 from napari_asmlp.io.formats import KNOWN, Format, files_of, format_of
+from napari_asmlp.io.planes import each_plane
 from napari_asmlp.io.stored import StoredArray, unreadable
-from napari_asmlp.volume import Volume, smallest_unsigned
+from napari_asmlp.volume import Volume, Voxels, smallest_unsigned
 
 Header = Any  # nibabel leaves its headers untyped
 Image = Any
@@ -43,6 +45,7 @@ _NIFTI: dict[bytes, Any] = {
     b"n+2\0": nib.Nifti2Image,
     b"ni2\0": nib.Nifti2Pair,
 }
+_GZIP_LEVEL = 1  # labels hardly get smaller by more work
 _NIFTI_1_LONGEST = 32767  # voxels along an axis
 _SPATIAL_UNIT, _IN_MM = 0b111, 2  # the bits of xyzt_units that are not of time; their code of mm
 _MM = {1: 1000.0, 3: 0.001}  # of a metre and a micron, by their code
@@ -56,6 +59,14 @@ _OF_INTENSITIES = ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2"
 _REFUSED = 40  # nibabel's level of faults that leave a header without meaning
 _HEADER_FAULTS = (HeaderDataError, WrapStructError, ValueError, OverflowError, KeyError)
 _silent = logging.Logger("nibabel", logging.CRITICAL + 1)  # its complaints become our errors
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How voxels are stored: numbers of this dtype, times the slope where the format has one."""
+
+    dtype: np.dtype[Any]
+    slope: float = 1.0
 
 
 def open_file(path: Path, format_: Format) -> tuple[StoredArray, Grid, Header]:
@@ -123,17 +134,23 @@ def _check_spacing(file: Path, header: Header) -> None:
             raise GridError(f"{file}: its spacing is {values} mm; correct its header")
 
 
-def write_file(array: NDArray[Any], volume: Volume, path: Path, *, overwrite: bool) -> None:
+def write_file(
+    voxels: Voxels, volume: Volume, path: Path, form: Stored, *, overwrite: bool
+) -> None:
     """Write voxels with the grid of `volume`, and its header as far as the format allows.
+
+    NIfTI is written plane by plane, so that voxels in a file need no memory.
 
     Parameters
     ----------
-    array
-        (i, j, k) or (i, j, k, c), of the dtype to write; MGH widens unsigned integers.
+    voxels
+        (i, j, k) or (i, j, k, c); the values to store.
     volume
         Gives grid and header.
     path
         Its suffix, which must be known, chooses the format.
+    form
+        How they are stored.
 
     Raises
     ------
@@ -141,17 +158,31 @@ def write_file(array: NDArray[Any], volume: Volume, path: Path, *, overwrite: bo
         If the system refuses, the file exists and `overwrite` is false, or the format cannot
         hold a value.
     """
-    format_ = format_of(path)
-    if format_ is not None and format_.family == "mgh":
-        image = _mgh_image(array, volume, path)
-    else:
-        image = _nifti_image(array, volume, is_pair=len(files_of(path)) == 2)
-    files = files_of(path)
-    parts = ("header", "image") if len(files) == 2 else ("image",)
+    format_, files = format_of(path), files_of(path)
     with ExitStack() as stack:
         temporary = [stack.enter_context(replacing(file, overwrite=overwrite)) for file in files]
-        holders = [FileHolder(filename=str(file)) for file in temporary]
-        image.to_file_map(dict(zip(parts, holders, strict=True)))
+        if format_ is not None and format_.family == "mgh":
+            image = _mgh_image(np.asarray(voxels).astype(form.dtype, copy=False), volume, path)
+            image.to_file_map({"image": FileHolder(filename=str(temporary[0]))})
+            return
+        header = _nifti_header(tuple(voxels.shape), form, volume, is_pair=len(files) == 2)
+        opened = [stack.enter_context(_writing(file)) for file in temporary]
+        header.write_to(opened[0])
+        opened[-1].seek(header.get_data_offset())
+        for planes in each_plane(voxels):
+            stored = planes.astype(header.get_data_dtype(), copy=False)
+            opened[-1].write(stored.tobytes(order="F"))
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write; compressed as its suffix says, without a time, which is no content."""
+    with file.open("wb") as stream:
+        if file.suffix.lower() != ".gz":
+            yield stream
+            return
+        with gzip.GzipFile("", "wb", _GZIP_LEVEL, stream, mtime=0) as packed:
+            yield cast("IO[bytes]", packed)
 
 
 def labels_dtype(highest: int, path: Path) -> np.dtype[Any]:
@@ -173,28 +204,29 @@ def labels_dtype(highest: int, path: Path) -> np.dtype[Any]:
     raise OutputError(f"{path}: MGH cannot hold label {highest}; write .nii.gz instead")
 
 
-def _nifti_image(array: NDArray[Any], volume: Volume, *, is_pair: bool) -> Image:
-    """Return nibabel's image with the source's header, but for what describes intensities."""
+def _nifti_header(shape: tuple[int, ...], form: Stored, volume: Volume, *, is_pair: bool) -> Header:
+    """Return the source's header, but for what describes intensities."""
     own = isinstance(volume.header, nib.Nifti1Header)  # of which that of NIfTI-2 is a kind
-    source = volume.header if own else _fresh_header(array.shape, volume.grid)
+    source = volume.header if own else _fresh_header(shape, volume.grid)
     version = 2 if isinstance(source, nib.Nifti2Header) else 1
     image_class = _NIFTI[f"n{'i' if is_pair else '+'}{version}\0".encode()]
     header = image_class.header_class(
         source.binaryblock, source.endianness, check=False, extensions=source.extensions
     )
-    if header.get_data_shape() != array.shape:
-        header.set_data_shape(array.shape)
+    if header.get_data_shape() != shape:
+        header.set_data_shape(shape)
         header["pixdim"][4:] = 1  # channels have no spacing
-    header.set_data_dtype(array.dtype)
+    header.set_data_dtype(form.dtype)
     for field in _OF_INTENSITIES:
         header[field] = 0
     header["intent_name"] = b""
-    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["scl_slope"], header["scl_inter"] = form.slope, 0
     header["vox_offset"] = 0  # nibabel works it out
     if not np.array_equal(_affine_in_mm(header), volume.grid.affine):
         _set_affine(header, volume.grid)
         header["dim_info"] = header["slice_code"] = 0  # how the scanner went through other axes
-    return image_class(array, None, header)
+    header["magic"] = header.pair_magic if is_pair else header.single_magic
+    return header
 
 
 def _fresh_header(shape: tuple[int, ...], grid: Grid) -> Header:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
@@ -94,14 +94,14 @@ class StoredArray:
     def __getitem__(self, key: Any) -> NDArray[Any]:
         with self._proxy() as (proxy, stream):
             part = np.asarray(proxy[key])
-            _check_rest(stream)
-        return self._values(part)
+            check_rest(stream)
+        return self.values(part)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         with self._proxy() as (proxy, stream):
             array = np.asarray(proxy)
-            _check_rest(stream)
-        values = self._values(array)
+            check_rest(stream)
+        values = self.values(array)
         if values.dtype.kind == "f" and not np.isfinite(values).any():
             raise VolumeError(f"{self.path}: every voxel is NaN or infinite; nothing to work on")
         return values if dtype is None else values.astype(dtype, copy=bool(copy))
@@ -120,7 +120,7 @@ class StoredArray:
         except (EOFError, zlib.error, OSError) as error:
             raise unreadable(self.path, error) from error
 
-    def _values(self, stored: NDArray[Any]) -> NDArray[Any]:
+    def values(self, stored: NDArray[Any]) -> NDArray[Any]:
         """Turn stored numbers into values, in this machine's byte order."""
         with np.errstate(over="ignore", invalid="ignore"):  # infinities are dealt with later
             values = stored.astype(self.dtype, copy=self.is_scaled)
@@ -131,7 +131,7 @@ class StoredArray:
         return values
 
 
-def _check_rest(stream: gzip.GzipFile | None) -> None:
+def check_rest(stream: IO[bytes] | gzip.GzipFile | None) -> None:
     """Read on to the end: gzip's checksum, which is all that tells of damage, comes last."""
     while stream and stream.read(_CHUNK):
         pass

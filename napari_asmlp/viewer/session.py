@@ -30,4 +30,7 @@ def attend(viewer: ViewerModel) -> None:
     watch(viewer)
     follow_edits(viewer)
     use_remembered_opacity(viewer)
+    from napari_asmlp.viewer.planes.show import annotate  # which imports this
+
+    annotate(viewer)
     offer(viewer)

@@ -68,6 +68,7 @@ SHORTCUTS = (
     Shortcut("Ctrl+.", "cancel", "Cancel what is being computed", _ANYWHERE),
     Shortcut("Shift+T", "toggle_planes", "Three planes, or one", _CANVAS),
     Shortcut("Shift+C", "toggle_crosshair", "Crosshair of the three planes", _CANVAS),
+    Shortcut("Shift+O", "toggle_letters", "Anatomical letters at the edges", _CANVAS),
     Shortcut("G", "cycle_overlay", "Labels filled, as contours, hidden", _CANVAS),
     Shortcut("H", "hide_labels", "Hold to see the image without labels", _CANVAS, True),
     Shortcut("W", "drag_contrast", "Hold and drag to set window and level", _CANVAS, True),

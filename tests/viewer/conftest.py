@@ -15,11 +15,13 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_asmlp
+from napari_asmlp.edit import apart
 from napari_asmlp.grid import Region
 from napari_asmlp.model import Card, LabelEntry, Model, save_model
 from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
 from napari_asmlp.pipeline import Progress, Segmentation, SegmentSettings
 from napari_asmlp.preprocess import Slab
+from napari_asmlp.viewer.history import journal, recover
 from napari_asmlp.viewer.segment import live, request
 from napari_asmlp.volume import Volume
 
@@ -137,12 +139,20 @@ def notes() -> Iterator[list[str]]:
 def window(
     make_napari_viewer_proxy: Callable[..., Any], plugin: Any, model_file: Path, qtbot: Any
 ) -> Iterator[Any]:
-    """A viewer with nothing in it; afterwards no run, no thread and no widget may be left."""
-    from qtpy.QtCore import QThreadPool
+    """A viewer with nothing in it; afterwards nothing may run, and no widget may be left.
+
+    One worker process for edits stays by design, but must be idle; so must the journals' thread.
+    """
+    from qtpy.QtCore import QEvent, QThreadPool
+    from qtpy.QtWidgets import QApplication
 
     yield make_napari_viewer_proxy(strict_qt="raise")
     assert QThreadPool.globalInstance().waitForDone(30_000)
-    qtbot.waitUntil(lambda: not live._running, timeout=30_000)
+    qtbot.waitUntil(lambda: not live._running and not recover._restoring, timeout=30_000)
+    qtbot.waitUntil(lambda: apart._all == set(apart._idle), timeout=30_000)
+    journal.flush()
+    assert journal._writer._tasks.empty()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # or they pass for leaks
 
 
 @pytest.fixture

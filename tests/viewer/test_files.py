@@ -8,7 +8,10 @@ from napari.layers import Image, Labels
 
 from napari_asmlp.errors import AsmlpError, GridError, OutputError, VolumeError
 from napari_asmlp.io.formats import FORMATS
+from napari_asmlp.io.names import NamedLabel, names_path, write_names
 from napari_asmlp.viewer import commands, files
+from napari_asmlp.viewer.colours import colour_of
+from napari_asmlp.viewer.edit.table import class_names
 from napari_asmlp.viewer.layers import image_layer_data, labels_on, source_view, volume_of
 
 from .conftest import AFFINE, MANIFEST, SHAPE
@@ -201,3 +204,17 @@ def test_labels_of_a_volume_that_is_already_open_need_no_reading(scan):
     ((data, attributes, _),) = image_layer_data(files.read_volume(scan))
     layer = labels_on(Image(data, **attributes), np.zeros(SHAPE, np.uint16))
     assert layer.name == "scan labels"
+
+
+def test_names_and_colours_come_back_with_the_labels(opened, scan, notes):
+    layer = commands.new_labels(opened)
+    path = files.save_labels(layer, scan.with_name("mine.nii.gz"))
+    table = names_path(path, "ITK-SNAP")
+    write_names([NamedLabel(3, "left lung", (255, 0, 0))], table, "ITK-SNAP")
+    again = commands.open_labels(opened, path)
+    assert class_names(again) == {3: "left lung"}
+    assert colour_of(again, 3) == (1, 0, 0, 1)
+    table.write_text("3 left lung")
+    assert class_names(commands.open_labels(opened, path)) == {}
+    assert "without their names" in notes[-1]
+    assert str(table) in notes[-1]

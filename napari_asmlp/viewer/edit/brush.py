@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -74,19 +74,23 @@ def percentiles_within(
     return float(low), float(high)
 
 
-@dataclass(frozen=True, eq=False)
 class PaintGuard:
     """What strokes, fills and polygons in a layer may touch: `Edits.guard`.
 
     Parameters
     ----------
-    limits
-        Of the image; None where the brush is not bound to it.
+    layer
+        Whose locks hold; it is not kept alive.
+    image, limits
+        To which range of which image the brush is bound; None where it is not.
     """
 
-    layer: Labels
-    image: Image | None = None
-    limits: Limits | None = None
+    def __init__(
+        self, layer: Labels, image: Image | None = None, limits: Limits | None = None
+    ) -> None:
+        self._layer = ref(layer)
+        self.image = image
+        self.limits = limits
 
     @classmethod
     def of(cls, layer: Labels, image: Image | None, limits: Limits | None) -> PaintGuard:
@@ -114,8 +118,9 @@ class PaintGuard:
         labels : integer array
             The part, before the stroke.
         """
-        locked = locked_values(self.layer)
-        if self.layer.selected_label in locked and str(self.layer.mode) != _ERASING:
+        layer = self._layer()
+        locked = frozenset() if layer is None else locked_values(layer)
+        if layer is not None and layer.selected_label in locked and str(layer.mode) != _ERASING:
             return np.zeros(labels.shape, bool)  # a locked label gains nothing either
         image = None if self.image is None else np.asarray(self.image.data[key])
         return paintable(labels, locked, image, self.limits)

@@ -26,8 +26,10 @@ from napari_asmlp.viewer.edit.brush import (
     lock_text,
     percentiles_within,
 )
+from napari_asmlp.viewer.edit.range_shown import RangeShown
 from napari_asmlp.viewer.history.edits import edits_of
 from napari_asmlp.viewer.layers import check_same_grid
+from napari_asmlp.viewer.settings import remembered
 from napari_asmlp.viewer.tasks import Job, Task
 from napari_asmlp.viewer.widgets import text_label
 
@@ -47,9 +49,11 @@ class BrushRow(QWidget):
         self._layer: Labels | None = None
         self._image: Image | None = None
         self._search: Task | None = None
+        self._tint = RangeShown(viewer)
         self._make_widgets()
         self._lay_out()
         self.switch.toggled.connect(self._turn)
+        self.shown.toggled.connect(self._show_tint)
         self.slider.valueChanged.connect(self._slide)
         self.low.valueChanged.connect(self._type)
         self.high.valueChanged.connect(self._type)
@@ -90,6 +94,7 @@ class BrushRow(QWidget):
         self.switch.setChecked(False)
         self._hear(on=False)
         self._layer = None
+        self._show_tint()
 
     def take_from_label(self) -> None:
         """Set the range to what most of the selected label has in the image."""
@@ -108,6 +113,10 @@ class BrushRow(QWidget):
     def tell(self, _event: Any = None) -> None:
         """Show the size of the brush anew."""
         self._tell()
+
+    def tint(self, _event: Any = None) -> None:
+        """Show the range anew."""
+        self._show_tint()
 
     def _make_widgets(self) -> None:
         self.switch = QCheckBox("Paint only where the image is between")
@@ -130,6 +139,9 @@ class BrushRow(QWidget):
             "Take the intensities between the 5th and the 95th percentile of the image within the"
             " selected label"
         )
+        self.shown = QCheckBox("Show it")
+        self.shown.setToolTip("Tint what lies in the range, in the slice shown; it is never saved")
+        remembered(self.shown, "edit.show_range")
         self.text = text_label()
 
     def _lay_out(self) -> None:
@@ -144,10 +156,16 @@ class BrushRow(QWidget):
         column.addWidget(self.text)
         column.addWidget(self.switch)
         column.addWidget(self.range)
-        column.addWidget(self.from_label)
+        below = QHBoxLayout()
+        below.addWidget(self.from_label, stretch=1)
+        below.addWidget(self.shown)
+        column.addLayout(below)
 
     def _hear(self, *, on: bool) -> None:
         dims = self._viewer.dims.events
+        dims.ndisplay.disconnect(self.tint)
+        if on:
+            dims.ndisplay.connect(self.tint)
         listened = [dims.order]
         if self._layer is not None:
             events = self._layer.events
@@ -160,10 +178,20 @@ class BrushRow(QWidget):
     def _turn(self, on: bool) -> None:
         self.range.setVisible(on)
         self.from_label.setVisible(on)
+        self.shown.setVisible(on)
         self._guard()
+
+    def _show_tint(self, _on: bool = False) -> None:
+        """Tint the range in the image, or do not; in 3D that would take the whole volume."""
+        wanted = self.switch.isChecked() and self.shown.isChecked() and self._layer is not None
+        if wanted and self._image in self._viewer.layers and self._viewer.dims.ndisplay == 2:
+            self._tint.show(self._image, self.limits)
+        else:
+            self._tint.hide()
 
     def _guard(self) -> None:
         """Guard the layer's painting as the row says; what is impossible turns the switch off."""
+        self._show_tint()
         layer = self._layer
         if layer is None or not isinstance(layer.data, np.ndarray):
             return

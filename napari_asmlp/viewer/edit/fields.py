@@ -13,7 +13,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_asmlp.edit import Tool
-from napari_asmlp.edit.tool import LARGEST_VALUE
+from napari_asmlp.edit.change import LARGEST_VALUE
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.viewer.commands import errors_shown
 from napari_asmlp.viewer.edit.request import AXIS_FIELD, slice_fields

@@ -7,7 +7,7 @@ module turns the one into the other.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from napari_asmlp.grid import Grid, Region
 from napari_asmlp.viewer.edit.table import class_names, locked_values, title_of
 from napari_asmlp.viewer.edit.words import as_shown, source_slice, turn_of
 from napari_asmlp.viewer.history.edits import edits_of
+from napari_asmlp.viewer.history.stamp import Stamp
 from napari_asmlp.viewer.layers import (
     AXIS_LABELS,
     check_same_grid,
@@ -83,6 +84,7 @@ class Order:
 
     def job(self) -> Job:
         """Return the work, for a task; it returns a `Prepared`."""
+        edits_of(self.layer)  # not in the task's thread
         return Job(f"{self.tool.title.lower()} in {self.layer.name}", self._told_as_shown)
 
     def _told_as_shown(self) -> Generator[None, None, Prepared]:
@@ -93,12 +95,13 @@ class Order:
 
     def _steps(self) -> Generator[None, None, Prepared]:
         # the user may paint meanwhile: the tool sees one state, and it is known which
+        stamp = edits_of(self.layer).stamp
         before = source_view(self.layer).copy(order="K")
         image = None if self.image is None else volume_of(self.image).array()
         change = yield from Edit(self.tool, before, self.target, self.grid.spacing, image).steps()
         yield
         step = Step.of_change(change, before, self.tool.title.lower())
-        return Prepared(self, before, change, step)
+        return Prepared(self, before, stamp, change, step).looked_through()
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,20 +112,36 @@ class Prepared:
     ----------
     before : integer array (i, j, k)
         The labels that it was computed from.
+    stamp
+        The state of the layer that they were.
     step
         The change as it goes into the layer's history.
     """
 
     order: Order
     before: NDArray[Any]
+    stamp: Stamp
     change: Change
     step: Step
 
     @property
     def is_current(self) -> bool:
-        """Whether the layer still holds what the change was computed from, voxel for voxel."""
-        now = source_view(self.order.layer)
-        return now.dtype == self.before.dtype and np.array_equal(now, self.before)
+        """Whether the layer still holds what the change was computed from.
+
+        Edits are counted, so that this takes no time. Only where somebody else may have written
+        into the layer are the voxels compared.
+        """
+        stamp = edits_of(self.order.layer).stamp
+        if stamp.edits != self.stamp.edits:
+            return False
+        return stamp == self.stamp or self._is_equal()
+
+    def looked_through(self) -> Prepared:
+        """Return the same; if somebody else may have written, it is compared here, once for all."""
+        stamp = edits_of(self.order.layer).stamp
+        if stamp == self.stamp or stamp.edits != self.stamp.edits or not self._is_equal():
+            return self
+        return replace(self, stamp=stamp)
 
     def commit(self) -> None:
         """Bring the change into the layer, as one step that one undo takes back.
@@ -134,10 +153,15 @@ class Prepared:
         """
         layer = self.order.layer
         edits = edits_of(layer)
-        edits.settle()  # an undo may still be under way
+        edits.settle()  # an undo may still be under way, or a stroke
+        edits.end_strokes()
         if not self.is_current:
             raise SettingsError(f"labels {layer.name!r} have changed meanwhile: apply once more")
         edits.commit(self.step)
+
+    def _is_equal(self) -> bool:
+        now = source_view(self.order.layer)
+        return now.dtype == self.before.dtype and np.array_equal(now, self.before)
 
 
 def resolve(wish: Wish) -> Order:

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 from napari_asmlp.viewer.colours import colour_of, is_shown, show_labels
 from napari_asmlp.viewer.commands import errors_shown
 from napari_asmlp.viewer.edit.table import class_names, lock, locked_values, rename, title_of
+from napari_asmlp.viewer.shortcuts import hint
 
 EYE, VALUE, NAME, LOCK = range(4)  # the columns
 _SWATCH = 14  # pixels
@@ -123,7 +124,7 @@ class SegmentModel(QAbstractTableModel):
         if column == EYE:
             return _HINTS[EYE][0 if is_shown(layer, value) else 1]
         if column == LOCK:
-            return _HINTS[LOCK][0 if value in self._locked else 1]
+            return hint(_HINTS[LOCK][0 if value in self._locked else 1], "toggle_lock")
         title = f"{title_of(value, self._names)} (label {value})"
         return f"{title}. Double-click: the colour" if column == VALUE else f"{title}. F2: rename"
 

@@ -43,6 +43,7 @@ from napari_asmlp.viewer.edit.table import (
     title_of,
     values_in,
 )
+from napari_asmlp.viewer.shortcuts import key_of
 from napari_asmlp.viewer.tasks import Job, Task
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ class SegmentList(QWidget):
         self.add_button.setToolTip("A new label with the next free value, ready to paint")
         self.delete_button = QPushButton("Delete")
         self.delete_button.setToolTip(
-            "Turn the selected label into background, as one step that Ctrl+Z takes back"
+            "Turn the selected label into background (Delete), as one step that"
+            f" {key_of('undo')} takes back"
         )
         self.alone_button = QPushButton("Show alone", checkable=True)
         self.alone_button.setToolTip("Show only the selected label, whichever that is")
@@ -269,7 +271,7 @@ class SegmentList(QWidget):
         box = QMessageBox(QMessageBox.Icon.Question, "Delete label", "", parent=self)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.setText(f"{prepared.change.count:,} voxels of {title!r} become background.")
-        box.setInformativeText("Ctrl+Z brings them back.")
+        box.setInformativeText(f"{key_of('undo')} brings them back.")
         yes = box.addButton("Delete", QMessageBox.ButtonRole.AcceptRole)
         box.addButton(QMessageBox.StandardButton.Cancel)
         yes.clicked.connect(lambda: self._remove(layer, value, prepared))

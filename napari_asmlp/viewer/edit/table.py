@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_asmlp.edit.tool import LARGEST_VALUE
+from napari_asmlp.edit.change import LARGEST_VALUE
 from napari_asmlp.errors import SettingsError
 
 if TYPE_CHECKING:

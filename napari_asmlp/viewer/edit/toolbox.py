@@ -23,6 +23,7 @@ from napari_asmlp.edit import (
     SplitByWatershed,
     Tool,
 )
+from napari_asmlp.viewer.shortcuts import hint
 
 GROUPS: dict[str, tuple[type[Tool], ...]] = {
     "Clean up": (KeepLargestIsland, RemoveSmallIslands, FillHoles, Smooth),
@@ -31,6 +32,7 @@ GROUPS: dict[str, tuple[type[Tool], ...]] = {
     "Grow by the image": (GrowFromSeeds,),
     "Values": (Merge, Relabel),
 }
+_KEYS: dict[type[Tool], str] = {InterpolateSlices: "interpolate", CopySlice: "copy_forward"}
 _INDENT = "   "
 _SHOWN_LETTERS = 12
 
@@ -80,8 +82,9 @@ def groups() -> dict[str, tuple[type[Tool], ...]]:
 
 
 def tool_help(tool: type[Tool]) -> str:
-    """Return what a tool does, in a sentence."""
-    return (tool.__doc__ or "").strip().partition("\n")[0]
+    """Return what a tool does, in a sentence, and the key that does it at once."""
+    text = (tool.__doc__ or "").strip().partition("\n")[0]
+    return hint(text, _KEYS[tool]) if tool in _KEYS else text
 
 
 def _row(tool: type[Tool]) -> QStandardItem:

@@ -26,6 +26,7 @@ from napari_asmlp.viewer.edit.request import (
 from napari_asmlp.viewer.edit.table import class_names, title_of
 from napari_asmlp.viewer.edit.toolbox import ToolChoice
 from napari_asmlp.viewer.edit.words import change_text
+from napari_asmlp.viewer.shortcuts import hint, key_of
 from napari_asmlp.viewer.tasks import Task
 from napari_asmlp.viewer.widgets import form_layout, shorten, text_label
 
@@ -169,10 +170,14 @@ class ToolSection(QWidget):
         )
         self.preview_button.clicked.connect(self.preview)
         self.apply_button = QPushButton("Apply")
-        self.apply_button.setToolTip("Change the labels, as one step that Ctrl+Z takes back")
+        self.apply_button.setToolTip(
+            f"Change the labels, as one step that {key_of('undo')} takes back"
+        )
         self.apply_button.clicked.connect(self.apply)
         self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip("Give up what is being computed; nothing is changed")
+        self.cancel_button.setToolTip(
+            hint("Give up what is being computed; nothing is changed", "cancel")
+        )
         self.cancel_button.clicked.connect(self.cancel)
         self.bar = QProgressBar(textVisible=False)
         self.bar.setRange(0, 0)

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_asmlp.viewer.history.edits import Edits, edits_of
+from napari_asmlp.viewer.shortcuts import hint
 
 _ELIDE = Qt.TextElideMode.ElideRight
 _TITLE_WIDTH = 90  # pixels: two buttons fit a narrow dock
@@ -47,13 +48,13 @@ class UndoRow(QWidget):
 
     def _show(self, *_event: Any) -> None:
         edits = self.edits
-        for button, verb, key, title in (
-            (self.undo, "Undo", "Ctrl+Z", edits.undo_title if edits else ""),
-            (self.redo, "Redo", "Ctrl+Shift+Z", edits.redo_title if edits else ""),
+        for button, verb, action, title in (
+            (self.undo, "Undo", "undo", edits.undo_title if edits else ""),
+            (self.redo, "Redo", "redo", edits.redo_title if edits else ""),
         ):
             button.setEnabled(bool(title))
             text = button.fontMetrics().elidedText(title, _ELIDE, _TITLE_WIDTH)
             button.setText(f"{verb}: {text}" if title else verb)
             button.setToolTip(
-                f"{verb} {title!r} ({key})" if title else f"Nothing to {verb.lower()}"
+                hint(f"{verb} {title!r}", action) if title else f"Nothing to {verb.lower()}"
             )

@@ -196,7 +196,8 @@ def _check_files(order: Order, inputs: list[Path], *, replace: bool) -> None:
         names = ", ".join(file.name for file in order.replaced)
         exist = "exists" if len(order.replaced) == 1 else "exist"
         raise ExistsError(
-            f"{names} {exist} in {order.path.parent}: tick Replace, or give another name"
+            f"{names} {exist} in {order.path.parent}: tick Replace existing files, or give another"
+            " name"
         )
 
 

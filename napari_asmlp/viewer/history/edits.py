@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_asmlp.edit import Change
+from napari_asmlp.edit.beneath import lay_beneath
 from napari_asmlp.edit.history import History, Kind, Layout, Step
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
+from napari_asmlp.viewer.edit.brush import PaintGuard
 from napari_asmlp.viewer.history.hooks import MASKED_PAINTER, call, can_guard, wrap
-from napari_asmlp.viewer.history.places import Places, array_of
+from napari_asmlp.viewer.history.places import Places, array_of, is_same
+from napari_asmlp.viewer.history.stamp import Clock, Stamp
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -80,8 +83,11 @@ class Edits:
 
     def __init__(self, layer: Labels) -> None:
         self.history = History()
-        self.guard: Guard | None = None
+        self.guard: Guard | None = PaintGuard(layer)  # locks hold whatever panels are open
         self._layer = ref(layer)
+        self._clock = Clock(layer)
+        self.changed.connect(self._clock.edited)
+        self.finished.connect(self._clock.edited)
         self._shown: WeakKeyDictionary[Labels, Places] = WeakKeyDictionary()
         self._writing: Iterator[None] | None = None
         self._waiting: deque[bool] = deque()  # undo (True) and redo asked for while writing
@@ -103,6 +109,11 @@ class Edits:
     def busy(self) -> bool:
         """Whether a large step is being written."""
         return self._writing is not None
+
+    @property
+    def stamp(self) -> Stamp:
+        """Which state the labels are in; a stroke counts when it ends."""
+        return self._clock.now()
 
     @property
     def can_guard(self) -> bool:
@@ -149,7 +160,7 @@ class Edits:
             If the labels are read-only.
         """
         self.settle()
-        self._end_strokes()
+        self.end_strokes()
         self._check_place()
         step = what if isinstance(what, Step) else self._step_of(what, title, kind)
         step = step.on(self._layout)
@@ -163,6 +174,24 @@ class Edits:
         """Finish at once what is being written or waits to be."""
         while self._writing is not None:
             self._advance(np.inf)
+
+    def end_strokes(self) -> None:
+        """Make a stroke that is under way a step: what comes now comes after it."""
+        for layer in list(self._shown):
+            call(layer, "_commit_staged_history")
+
+    def lay_beneath(self, box: tuple[slice, ...], result: NDArray[Any]) -> None:
+        """Write a result where the labels are 0, as if it had been there before all edits.
+
+        Parameters
+        ----------
+        box
+            Where it lies, in voxels (i, j, k).
+        """
+        self.settle()
+        self.end_strokes()
+        lay_beneath(self._array, self.history, box, result)
+        self._clock.edited()
 
     def clear(self) -> None:
         """Forget the history, as after the labels have been written by other means."""
@@ -264,7 +293,7 @@ class Edits:
         if self.busy:
             self._waiting.append(undo)
             return
-        self._end_strokes()
+        self.end_strokes()
         step = self.history.undo() if undo else self.history.redo()
         if step is not None:
             self.recorded.emit("undo" if undo else "redo", step)
@@ -307,18 +336,6 @@ class Edits:
         for layer in list(self._shown):
             if layer is not but:
                 layer.refresh(extent=False, highlight=False)
-
-    def _end_strokes(self) -> None:
-        """Make a stroke that is under way a step: what comes now comes after it."""
-        for layer in list(self._shown):
-            call(layer, "_commit_staged_history")
-
-
-def is_same(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Tell whether two arrays are the same voxels in memory, in the same order."""
-    first, second = one.__array_interface__, other.__array_interface__
-    alike = one.shape == other.shape and one.strides == other.strides and one.dtype == other.dtype
-    return bool(alike and first["data"][0] == second["data"][0])
 
 
 def _has_event_loop() -> bool:

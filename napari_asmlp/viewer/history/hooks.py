@@ -38,3 +38,8 @@ def call(layer: Labels, name: str) -> None:
     method = getattr(layer, name, None)
     if method is not None:
         method()
+
+
+def place_shown(layer: Labels) -> object:
+    """Return what tells one slice of a layer from another, None where napari does not say."""
+    return getattr(layer, "_slice_input", None)

@@ -1,8 +1,11 @@
 """Autosave: each edit of a layer goes into a file as it is made, so that a crash loses none.
 
 One file for each layer, in the user's state folder, written by one thread for all. It is deleted
-when the layer is closed with nothing to lose: no edits, or all of them exported. Otherwise it stays
-and is offered the next time, see `recover`. Nothing here needs Qt.
+when the layer is closed with nothing to lose: no edits, or all of them exported or undone.
+Otherwise it stays and is offered the next time, see `recover`. Nothing here needs Qt.
+
+A kill loses what waits to be written: some ms after an edit, but about a second after a layer of
+512×512×300 voxels has come, since its base is packed first and edits wait their turn behind it.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ from weakref import WeakSet, finalize, ref
 import platformdirs
 
 from napari_asmlp.edit.history import Step
-from napari_asmlp.viewer.history.edits import Edits, edits_of, is_editable, is_same
+from napari_asmlp.viewer.history.edits import Edits, edits_of, is_editable
 from napari_asmlp.viewer.history.header import header_of
-from napari_asmlp.viewer.history.places import array_of
+from napari_asmlp.viewer.history.places import array_of, is_same
 from napari_asmlp.viewer.history.records import (
     BASE,
     COMMIT,
@@ -32,6 +35,7 @@ from napari_asmlp.viewer.history.records import (
     SAVED,
     UNDO,
     Restored,
+    Tally,
     number,
 )
 from napari_asmlp.viewer.history.writer import File, Writer
@@ -136,8 +140,7 @@ class Journal:
         self._edits = edits_of(layer)
         self._id = id(layer)
         self._unsaved = unsaved if restored is None else restored.header.unsaved
-        self.changes = 0 if restored is None else restored.held.total
-        self._saved = 0 if restored is None else restored.held.saved
+        self._tally = Tally() if restored is None else restored.held.tally
         self._created = time.time() if restored is None else restored.header.created
         if restored is None:
             stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -158,13 +161,18 @@ class Journal:
         return self._edits
 
     @property
+    def changes(self) -> int:
+        """How many changes there have been."""
+        return self._tally.total
+
+    @property
     def path(self) -> Path:
         """Its file."""
         return self._file.path
 
     def saved(self, changes: int) -> None:
         """Note that a file holds the labels as they were after so many changes."""
-        self._saved = changes
+        self._tally.save(changes)
         self._unsaved = False
         _writer.append(self._file, SAVED, lambda: number(changes))
 
@@ -173,7 +181,7 @@ class Journal:
         if _open.pop(self._id, None) is None:
             return
         self._edits.recorded.disconnect(self._record)
-        if self.changes > self._saved:
+        if not self._tally.is_clean:
             self._write_look()
             _writer.append(self._file, END, bytes)
             _writer.close(self._file)
@@ -189,15 +197,17 @@ class Journal:
             history = self._edits.history
             for step in (*history.past, *reversed(history.future)):
                 _writer.append(self._file, PAST, step.to_bytes)
-                self.changes += 1
+                self._tally.note(PAST)
             for _ in history.future:
                 _writer.append(self._file, FUTURE, bytes)
+                self._tally.note(FUTURE)
 
     def _record(self, what: str, step: Step | None) -> None:
-        self.changes += 1
         if what == "replace":
+            self._tally.replaced()
             self._begin(with_base=True)
             return
+        self._tally.note(_KINDS[what])
         self._write_look()
         packed = step.to_bytes if what == "commit" and step is not None else bytes
         _writer.append(self._file, _KINDS[what], packed)

@@ -28,6 +28,13 @@ def array_of(layer: Labels) -> NDArray[Any]:
     return source_view(layer) if data.ndim == len(AXIS_LABELS) else data
 
 
+def is_same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Tell whether two arrays are the same voxels in memory, in the same order."""
+    first, second = one.__array_interface__, other.__array_interface__
+    alike = one.shape == other.shape and one.strides == other.strides and one.dtype == other.dtype
+    return bool(alike and first["data"][0] == second["data"][0])
+
+
 @dataclass(frozen=True)
 class Places:
     """The place of each voxel shown: ``offset + sum(index * strides)``.

@@ -106,6 +106,55 @@ class Header(BaseModel):
         return layout
 
 
+class Tally:
+    """Counts the changes of labels, and knows whether they are as they were when last saved.
+
+    Changes are past steps, commits, undos and redos. Undoing what was done leads back to the labels
+    of the base, or of the file that was written, so that nothing would be lost.
+    """
+
+    def __init__(self) -> None:
+        self.saved = 0
+        self._depths = [0]  # steps that can be undone, after each change
+        self._clean: int | None = 0  # the depth at which nothing would be lost
+
+    @property
+    def total(self) -> int:
+        """How many changes there have been."""
+        return len(self._depths) - 1
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether all is as it was in the base, or in a file."""
+        return self._depths[-1] == self._clean
+
+    def note(self, kind: bytes) -> None:
+        """Count a change."""
+        depth = self._depths[-1]
+        if kind in (UNDO, FUTURE):
+            depth -= 1
+        elif kind in (PAST, COMMIT, REDO):
+            if kind == COMMIT and self._clean is not None and self._clean > depth:
+                self._clean = None  # what could be redone cannot be any more
+            depth += 1
+        if kind == FUTURE:  # is no change, but says how the latest ones ended
+            self._depths[-1] = depth
+        else:
+            self._depths.append(depth)
+
+    def replaced(self) -> None:
+        """Note that the labels have been replaced by others, which no file holds."""
+        self._depths.append(0)
+        self._clean = None
+
+    def save(self, changes: int) -> None:
+        """Note that a file holds the labels as they were after so many changes."""
+        self.saved = changes
+        since = self._depths[min(changes, self.total) :]
+        # who went below that and on from there would have made it unreachable
+        self._clean = since[0] if min(since) == since[0] else None
+
+
 @dataclass(frozen=True)
 class Summary:
     """What a journal holds, found without reading its voxels.
@@ -114,24 +163,22 @@ class Summary:
     ----------
     header
         The latest.
-    total, saved
-        How many changes (past steps, commits, undos, redos) there are, and how many of them a file
-        holds.
+    tally
+        Its changes, and whether a file holds them.
     has_base, ended
         Whether there is something to replay on, and whether the layer has been closed.
     """
 
     path: Path
     header: Header
-    total: int
-    saved: int
+    tally: Tally
     has_base: bool
     ended: bool
 
     @property
     def changes(self) -> int:
         """How many changes no file holds."""
-        return max(0, self.total - self.saved)
+        return 0 if self.tally.is_clean else max(0, self.tally.total - self.tally.saved)
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -181,23 +228,25 @@ def summary(path: Path) -> Summary:
     OSError
         If it cannot be read.
     """
-    header, total, saved, has_base, ended = None, 0, 0, False, False
+    header, tally, has_base, ended = None, Tally(), False, False
     with path.open("rb") as stream:
         for kind, size, _ in _records(stream, path):
             ended = kind == END
             if kind == HEADER:
                 header = _header(_payload(stream, kind, size), path)
             elif kind == SAVED and size == _NUMBER.size:
-                (saved,) = _NUMBER.unpack(stream.read(size))
+                tally.save(*_NUMBER.unpack(stream.read(size)))
             elif kind == BASE:
-                total += has_base  # labels that were replaced
+                if has_base:
+                    tally.replaced()
                 has_base = True
-            total += kind in (PAST, COMMIT, UNDO, REDO)
+            elif kind in (PAST, FUTURE, COMMIT, UNDO, REDO):
+                tally.note(kind)
     if header is None:
         raise VolumeError(f"{path}: this journal has no header")
-    unsaved = header.unsaved and not saved
+    unsaved = header.unsaved and not tally.saved
     header = header.model_copy(update={"unsaved": unsaved})
-    return Summary(path, header, total, saved, has_base, ended)
+    return Summary(path, header, tally, has_base, ended)
 
 
 def replay(path: Path) -> Generator[None, None, Restored]:

@@ -63,7 +63,8 @@ class File:
             self._stream.close()
             self._stream = None
         if delete:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # the thread must live on; `recover` removes what is left
+                self.path.unlink(missing_ok=True)
 
     def _opened(self) -> IO[bytes]:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -5,6 +5,7 @@ from napari_asmlp.viewer.planes.show import (
     planes_shown,
     set_convention,
     show_crosshair,
+    show_letters,
     show_planes,
     toggle_planes,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "planes_shown",
     "set_convention",
     "show_crosshair",
+    "show_letters",
     "show_planes",
     "toggle_planes",
 ]

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.qt import QtViewer
-from qtpy.QtCore import QEvent, QLineF, QObject, QPointF, QRectF, Qt
+from qtpy.QtCore import QEvent, QLineF, QObject, QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QWidget
 
 from napari_asmlp.viewer.anatomy import PLANES, CameraOrientation, edge_letters, plane_shown
+from napari_asmlp.viewer.camera import is_anatomical
 from napari_asmlp.viewer.layers import AXIS_LABELS
 from napari_asmlp.viewer.planes.connections import Connections
 
@@ -35,10 +36,17 @@ class Annotations(QWidget):
     canvas
         The view.
     cursor
-        Where the crosshair is.
+        Where the crosshair is. Without one only letters are drawn, for anatomical volumes, as long
+        as nobody else annotates the canvas.
+
+    Signals
+    -------
+    closed() : it has gone, or the window is about to
     """
 
-    def __init__(self, canvas: QtViewer, cursor: Cursor) -> None:
+    closed = Signal()
+
+    def __init__(self, canvas: QtViewer, cursor: Cursor | None = None) -> None:
         super().__init__(canvas.canvas.native)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
@@ -47,13 +55,19 @@ class Annotations(QWidget):
         self.setFont(font)
         self.is_anatomical = False
         self.has_crosshair = True
+        self.has_letters = True
+        self._canvas = canvas
         self._view: ViewerModel = canvas.viewer
         self._cursor = cursor
         self._events = Connections()
         view = self._view
         for signal in (view.scene.camera.events, view.dims.events.order, view.dims.events.ndisplay):
             self._events.connect(signal, self._changed)
-        self._events.connect(cursor.moved, self._changed)
+        if cursor is not None:
+            self._events.connect(cursor.moved, self._changed)
+        else:
+            self._events.connect(view.layers.events, self._changed)
+        canvas.installEventFilter(self)
         self.parent().installEventFilter(self)
         self.setGeometry(self.parent().rect())
         self.show()
@@ -62,11 +76,17 @@ class Annotations(QWidget):
         """Go away for good."""
         self._events.close()
         self.parent().removeEventFilter(self)
+        self._canvas.removeEventFilter(self)
         self.hide()
+        self.closed.emit()
         self.deleteLater()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802  # Qt's name
-        """Stay as large as the canvas."""
+        """Stay as large as the canvas, and go before the window does."""
+        if watched is self._canvas:
+            if event.type() == QEvent.Type.Close and self._cursor is None:
+                self.close_all()
+            return False
         if event.type() == QEvent.Type.Resize and isinstance(watched, QWidget):
             self.setGeometry(watched.rect())
         return False
@@ -75,15 +95,23 @@ class Annotations(QWidget):
         """Draw what belongs to the plane; 3D and pictures have none."""
         view = self._view
         is_plane = view.dims.ndisplay == 2 and view.dims.ndim >= len(AXIS_LABELS)
-        if not is_plane or not view.layers or len(self._cursor.point) != view.dims.ndim:
+        if not is_plane or not view.layers:
             return
         painter = QPainter(self)
-        if self.has_crosshair and not view.canvas.grid.enabled:
-            self._draw_crosshair(painter)
-        if self.is_anatomical:
-            self._draw_letters(painter)
-        self._draw_caption(painter)
+        if self._cursor is None:
+            if self.has_letters and is_anatomical(view) and not self._has_company():
+                self._draw_letters(painter)
+        elif len(self._cursor.point) == view.dims.ndim:
+            if self.has_crosshair and not view.canvas.grid.enabled:
+                self._draw_crosshair(painter)
+            if self.has_letters and self.is_anatomical:
+                self._draw_letters(painter)
+            self._draw_caption(painter)
         painter.end()
+
+    def _has_company(self) -> bool:
+        """Tell whether the planes annotate this canvas."""
+        return len(self.parent().findChildren(Annotations)) > 1
 
     def _draw_crosshair(self, painter: QPainter) -> None:
         centre = self._pixel()
@@ -133,7 +161,8 @@ class Annotations(QWidget):
 
     def _pixel(self) -> QPointF:
         """Return where the cursor is on the canvas."""
-        camera, point = self._view.scene.camera, self._cursor.point
+        camera = self._view.scene.camera
+        point = self._view.dims.point if self._cursor is None else self._cursor.point
         _, down, right = self._orientation()
         vertical, horizontal = self._view.dims.displayed
         away_y = (point[vertical] - camera.center[-2]) * camera.zoom
@@ -147,7 +176,7 @@ class Annotations(QWidget):
         depth, vertical, horizontal = map(str, self._view.scene.camera.orientation)
         return depth, vertical, horizontal
 
-    def _changed(self) -> None:
+    def _changed(self, _event: object = None) -> None:
         self.update()
 
 

@@ -84,6 +84,17 @@ class Planes(QObject):
             notes.has_crosshair = on
             notes.update()
 
+    @property
+    def has_letters(self) -> bool:
+        """Whether the edges say which side is which."""
+        return self._notes[0].has_letters
+
+    @has_letters.setter
+    def has_letters(self, on: bool) -> None:
+        for notes in self._notes:
+            notes.has_letters = on
+            notes.update()
+
     def arrange(self) -> None:
         """Show what the main canvas does not, upright and at the cursor."""
         viewer, anatomical = self._viewer, is_anatomical(self._viewer)
@@ -126,6 +137,7 @@ class Planes(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802  # Qt's name
         """Go before the window does, and let all keys mean the same wherever the mouse is."""
         if watched is self._main and event.type() == QEvent.Type.Close:
+            self._main.hide()  # or it would be painted, and OpenGL may crash: the layers are gone
             self.close()
         elif watched is not self._main and event.type() in _KEYS and not self._has_polygon():
             QApplication.sendEvent(self._main.canvas.native, event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +39,7 @@ from napari_asmlp.viewer.region.geometry import (
 )
 from napari_asmlp.viewer.region.mouse import DrawTool, PickTool, canvas_mouse
 from napari_asmlp.viewer.settings import remembered
+from napari_asmlp.viewer.tasks import Job, Task
 from napari_asmlp.viewer.widgets import text_label
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class RegionRow(QWidget):
         self._mouse = canvas_mouse(viewer)
         self._draw = DrawTool(self._box, lambda: self._choice()[0])
         self._pick = PickTool(self.place)
+        self._search: Task | None = None
         self._make_field()
         self._make_mouse_buttons()
         self._make_labels_button()
@@ -98,20 +100,19 @@ class RegionRow(QWidget):
             self._box.put(image, box_around(index_at(image, position), volume_of(image).grid, card))
 
     def put_around_labels(self, *, all_labels: bool) -> None:
-        """Put the region around the selected label, or all of them, with the margin."""
+        """Put the region around the selected label, or all of them, with the margin.
+
+        They are looked for in another thread.
+        """
         with errors_shown():
             image, _ = self._choice()
             if image is None:
                 raise SettingsError("there is no image: open a volume first")
             layer = self._labels_on(image)
-            value = None if all_labels else int(layer.selected_label)
-            region = region_of_labels(np.asarray(source_view(layer)), value)
-            if region is None:
-                what = "no label" if value is None else f"no voxel of label {value}"
-                raise SettingsError(
-                    f"labels {layer.name!r} hold {what}: select another label or another layer"
-                )
-            self._box.put(image, with_margin(region, volume_of(image).grid, self.margin.value()))
+            self._stop()
+            self._search = Task(_around(layer, all_labels=all_labels), self)
+            self._search.returned.connect(lambda region: self._put_with_margin(image, region))
+            self._search.start()
 
     def follow_image(self) -> None:
         """Move the region to the image that is now chosen; one that does not fit goes."""
@@ -133,6 +134,7 @@ class RegionRow(QWidget):
 
     def let_go(self) -> None:
         """Leave the viewer's mouse alone; the region stays, as a layer does."""
+        self._stop()
         self._box.changed.disconnect(self._show, missing_ok=True)
         for button in (self.draw_button, self.place_button):
             button.setChecked(False)
@@ -207,6 +209,17 @@ class RegionRow(QWidget):
         self._mouse.lend(self._pick)
         self.place(view_centre(self._viewer))
 
+    def _put_with_margin(self, image: Image, region: Region) -> None:
+        if getattr(image, "__wrapped__", image) in self._viewer.layers:  # not deleted meanwhile
+            self._box.put(image, with_margin(region, volume_of(image).grid, self.margin.value()))
+
+    def _stop(self) -> None:
+        """Give up looking for labels."""
+        if self._search is not None:
+            self._search.abandon()
+            self._search.deleteLater()
+            self._search = None
+
     def _take_typed(self) -> None:
         image, _ = self._choice()
         if image is None or not self.text:
@@ -254,6 +267,24 @@ class RegionRow(QWidget):
             if is_labels(layer) and lies_on(layer, image):
                 return layer
         raise SettingsError(f"there are no labels of image {image.name!r}: open or paint some")
+
+
+def _around(layer: Labels, *, all_labels: bool) -> Job:
+    """Return the work of finding the region around labels."""
+    value = None if all_labels else int(layer.selected_label)
+    labels = np.asarray(source_view(layer))
+
+    def steps() -> Generator[None, None, Region]:
+        yield
+        region = region_of_labels(labels, value)
+        if region is None:
+            what = "no label" if value is None else f"no voxel of label {value}"
+            raise SettingsError(
+                f"labels {layer.name!r} hold {what}: select another label or another layer"
+            )
+        return region
+
+    return Job(f"region around {layer.name}", steps)
 
 
 def lies_on(labels: Labels, image: Image) -> bool:

@@ -4,8 +4,9 @@ Slabs are written into a layer as they come. That layer is new, or a preview of 
 will be: a preview is committed at the end, or on Cancel, as one change that one undo takes back.
 
 A new layer can be corrected while it fills: what the user paints where no slab has come yet stays,
-and the slab fills the rest, as the layer is 0 there. (Undoing such a stroke leaves background.) A
-preview cannot be painted.
+and undoing it gives what the slab says. A preview cannot be painted. What differs between it and
+its layer is found in another thread; if the layer is edited meanwhile (by undo, say: it is hidden),
+that is done again, so that the edit is a step of its own before the result.
 
 The layer is redrawn a few times a second, however fast slabs come. Whatever the user deletes or
 closes meanwhile, the run stops and leaves the rest alone.
@@ -14,14 +15,18 @@ closes meanwhile, the run stops and leaves the rest alone.
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_asmlp.edit.history import Step
+from napari_asmlp.errors import SettingsError
 from napari_asmlp.viewer.history import journal
 from napari_asmlp.viewer.history.edits import edits_of
+from napari_asmlp.viewer.history.stamp import Stamp
 from napari_asmlp.viewer.layers import add_labels, source_view
 from napari_asmlp.viewer.tasks import Job, Task
 
@@ -36,6 +41,14 @@ REDRAW_MS = 250
 _REST_PER_PAINTING = 4  # how long a slow window is left alone, for each second it painted
 
 _running: set[LiveRun] = set()  # a run outlives its panel until its thread is done
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """What a preview changes, and the state of the layer that it was compared with."""
+
+    stamp: Stamp
+    step: Step
 
 
 class LiveLabels:
@@ -71,10 +84,11 @@ class LiveLabels:
         """Put finished planes into the layer; the first ones bring it into the viewer."""
         if not self._done:
             self._show()
-        part = source_view(self.layer)[slab.region.slices]
-        # what is not 0 in a new layer has been painted: each voxel is in one slab only
-        free = part == 0 if self._target is None else np.True_
-        np.copyto(part, slab.labels, where=free, casting="unsafe")
+        if self._target is None:
+            edits_of(self.layer).lay_beneath(slab.region.slices, slab.labels)
+        else:
+            part = source_view(self.layer)[slab.region.slices]
+            np.copyto(part, slab.labels, casting="unsafe")
         self._done.append(slab.region)
         self._stale = True
 
@@ -84,18 +98,57 @@ class LiveLabels:
             self._stale = False
             self.layer.refresh(extent=False, highlight=False)
 
-    def finish(self) -> Labels | None:
-        """Commit a preview and return the layer that now holds the result, if there is one."""
+    @property
+    def is_preview(self) -> bool:
+        """Whether there is something to commit, and both layers are there."""
+        return self._target is not None and bool(self._done) and not self.is_gone
+
+    def packing(self) -> Job:
+        """Return the work of finding what a preview changes, for a task; it returns a `Packed`."""
+        target = self._target
+        if target is None:
+            raise SettingsError("only a preview is compared")
+        edits_of(target).settle()  # an undo may still be under way
+        boxes = [region.slices for region in self._done]
+        return Job(f"result for {target.name}", lambda: _packed(self.layer, target, boxes))
+
+    def commit(self, packed: Packed) -> bool:
+        """Bring a preview into its layer, as one change that can be undone.
+
+        Only voxels that differ are touched, so that what was not segmented stays.
+
+        Returns
+        -------
+        bool
+            False if the layer has been edited since, so that nothing was done.
+        """
+        if not self.is_preview or self._target is None:
+            return True
+        edits = edits_of(self._target)
+        edits.settle()
+        edits.end_strokes()
+        if edits.stamp.edits != packed.stamp.edits:
+            return False
+        edits.commit(packed.step)
+        return True
+
+    def finish(self, *, committed: bool = True) -> Labels | None:
+        """Return the layer that now holds the result, if there is one.
+
+        Parameters
+        ----------
+        committed
+            Whether a preview has been, and is not needed any more.
+        """
         self.redraw()
         viewer, target = self._viewer, self._target
         if self._hidden and target is not None and target in viewer.layers:
             target.visible = True
         if not self._done or self.layer not in viewer.layers:
             return None
-        if target is None or target not in viewer.layers:
+        if target is None or target not in viewer.layers or not committed:
             journal.begin(self.layer, unsaved=True)
             return self.layer
-        commit(self.layer, target, self._done)
         viewer.layers.selection.clear()
         viewer.layers.remove(self.layer)
         if viewer.dims.ndisplay == 2:  # in 3D napari may fail to select it, see `add_labels`
@@ -181,17 +234,35 @@ class LiveRun(QObject):
 
     def _end(self) -> None:
         self._timer.stop()
+        if self._labels.is_preview:
+            self._pack()
+        else:
+            self._leave()
+
+    def _pack(self) -> None:
+        """Find in another thread what a preview changes, and commit that."""
+        packing = Task(self._labels.packing(), self)  # which is not cancelled: it takes a moment
+        packing.returned.connect(self._commit)
+        packing.failed.connect(self.failed)
+        packing.failed.connect(lambda _: self._leave(committed=False))
+        packing.start()
+
+    def _commit(self, packed: Packed) -> None:
+        if self._labels.commit(packed):
+            self._leave()
+        else:
+            self._pack()
+
+    def _leave(self, *, committed: bool = True) -> None:
         _running.discard(self)
-        self.ended.emit(self._labels.finish(), self._result)
+        self.ended.emit(self._labels.finish(committed=committed), self._result)
 
 
-def commit(preview: Labels, target: Labels, regions: list[Region]) -> None:
-    """Bring the finished regions of a preview into a layer, as one change that can be undone.
-
-    Only voxels that differ are touched, so that what the user painted elsewhere stays.
-    """
-    edits = edits_of(target)
-    edits.settle()
-    boxes = [region.slices for region in regions]
-    new, old = source_view(preview), source_view(target)
-    edits.commit(Step.between(old, new, "segment", "prediction", boxes))
+def _packed(
+    preview: Labels, target: Labels, boxes: list[tuple[slice, slice, slice]]
+) -> Generator[None, None, Packed]:
+    """Find what the finished parts of a preview change in a layer."""
+    yield
+    stamp = edits_of(target).stamp
+    old, new = source_view(target), source_view(preview)
+    return Packed(stamp, Step.between(old, new, "segment", "prediction", boxes))

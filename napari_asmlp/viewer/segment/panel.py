@@ -37,7 +37,7 @@ from napari_asmlp.viewer.segment.request import (
     resolve,
 )
 from napari_asmlp.viewer.settings import recall, remember, remembered
-from napari_asmlp.viewer.shortcuts import hint
+from napari_asmlp.viewer.shortcuts import hint, key_of
 from napari_asmlp.viewer.widgets import breakable, form_layout, shorten, text_label
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class SegmentPanel(Panel):
             choices=self._targets,
             tooltip="Where the labels go. New layer: strokes painted while it fills are kept."
             " Labels of the same grid: a preview is shown, then the result comes in as one change"
-            " that Ctrl+Z takes back",
+            f" that {key_of('undo')} takes back",
         )
         self.image.changed.connect(lambda _: self.target.reset_choices())
         self.image.changed.connect(lambda _: self.region.follow_image())

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_asmlp import zoo
+from napari_asmlp.edit.history import Layout
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.grid import Region
 from napari_asmlp.model import Card
 from napari_asmlp.pipeline import Progress, Segmentation, SegmentSettings, iter_segment
-from napari_asmlp.viewer.layers import check_same_grid, labels_on, volume_with_channels
+from napari_asmlp.viewer.layers import (
+    check_same_grid,
+    labels_on,
+    source_view,
+    volume_with_channels,
+)
 from napari_asmlp.viewer.tasks import Job
 from napari_asmlp.volume import Volume, smallest_unsigned
 
@@ -62,10 +68,12 @@ class Order:
         """Return the layer that slabs are written into, on the image's grid, not yet shown."""
         grid, card = self.volume.grid, self.card
         if self.target is None:
-            dtype, name = smallest_unsigned(_highest(card)), f"{self.image.name} {card.name}"
-        else:
-            dtype, name = self.target.data.dtype, f"{self.target.name} (preview)"
-        return labels_on(self.image, np.zeros(grid.shape, dtype), card.labels, name)
+            empty = np.zeros(grid.shape, smallest_unsigned(_highest(card)))
+            name = f"{self.image.name} {card.name}"
+        else:  # in the same order in memory: the two are copied and compared
+            empty = Layout.of(source_view(self.target)).zeros()
+            name = f"{self.target.name} (preview)"
+        return labels_on(self.image, empty, card.labels, name)
 
     def job(self) -> Job:
         """Return the work, for a task."""

@@ -20,7 +20,7 @@ from napari_asmlp.viewer.edit.words import change_text
 from napari_asmlp.viewer.history.edits import Edits, edits_of
 from napari_asmlp.viewer.layers import is_labels
 from napari_asmlp.viewer.panel import Panel
-from napari_asmlp.viewer.planes.show import CROSSHAIR_KEY
+from napari_asmlp.viewer.planes.show import CROSSHAIR_KEY, LETTERS_KEY
 from napari_asmlp.viewer.settings import recall, remember
 from napari_asmlp.viewer.tasks import Task
 from napari_asmlp.viewer.view.contrast import shown_part
@@ -66,6 +66,14 @@ def toggle_crosshair(viewer: ViewerModel) -> None:
     on = not recall(CROSSHAIR_KEY, True)
     remember(CROSSHAIR_KEY, on)
     planes.show_crosshair(viewer, on)
+    _refresh_panels(viewer)
+
+
+def toggle_letters(viewer: ViewerModel) -> None:
+    """Show which side is which, or do not."""
+    on = not recall(LETTERS_KEY, True)
+    remember(LETTERS_KEY, on)
+    planes.show_letters(viewer, on)
     _refresh_panels(viewer)
 
 

@@ -10,8 +10,14 @@ from qtpy.QtWidgets import QCheckBox, QGroupBox, QHBoxLayout, QPushButton, QVBox
 
 from napari_asmlp.viewer.camera import CONVENTION_KEY, convention_of
 from napari_asmlp.viewer.commands import errors_shown
-from napari_asmlp.viewer.planes import planes_shown, set_convention, show_crosshair, toggle_planes
-from napari_asmlp.viewer.planes.show import CROSSHAIR_KEY
+from napari_asmlp.viewer.planes import (
+    planes_shown,
+    set_convention,
+    show_crosshair,
+    show_letters,
+    toggle_planes,
+)
+from napari_asmlp.viewer.planes.show import CROSSHAIR_KEY, LETTERS_KEY
 from napari_asmlp.viewer.settings import recall, remember
 from napari_asmlp.viewer.shortcuts import hint
 from napari_asmlp.viewer.widgets import form_layout
@@ -38,6 +44,13 @@ class PlanesBox(QGroupBox):
         self.crosshair.setToolTip(
             hint("Lines where the three planes cut one another", "toggle_crosshair")
         )
+        self.letters = QCheckBox("Letters")
+        self.letters.setToolTip(
+            hint(
+                "R, L, A, P, S and I at the edges of the image: which side is which",
+                "toggle_letters",
+            )
+        )
         self.convention = ComboBox(
             choices=_CONVENTIONS,
             value=convention_of(viewer),
@@ -47,6 +60,7 @@ class PlanesBox(QGroupBox):
         row = QHBoxLayout()
         row.addWidget(self.three_button, stretch=1)
         row.addWidget(self.crosshair)
+        row.addWidget(self.letters)
         form = form_layout()
         form.addRow("Sides", self.convention.native)
         column = QVBoxLayout(self)
@@ -54,6 +68,7 @@ class PlanesBox(QGroupBox):
         column.addLayout(form)
         self.three_button.clicked.connect(self._toggle)
         self.crosshair.toggled.connect(self._set_crosshair)
+        self.letters.toggled.connect(self._set_letters)
         self.convention.changed.connect(self._set_convention)
         self.refresh()
 
@@ -62,6 +77,7 @@ class PlanesBox(QGroupBox):
         states = (
             (self.three_button, planes_shown(self._viewer)),
             (self.crosshair, recall(CROSSHAIR_KEY, True)),
+            (self.letters, recall(LETTERS_KEY, True)),
         )
         for button, on in states:
             blocker = QSignalBlocker(button)
@@ -76,6 +92,10 @@ class PlanesBox(QGroupBox):
     def _set_crosshair(self, on: bool) -> None:
         remember(CROSSHAIR_KEY, on)
         show_crosshair(self._viewer, on)
+
+    def _set_letters(self, on: bool) -> None:
+        remember(LETTERS_KEY, on)
+        show_letters(self._viewer, on)
 
     def _set_convention(self, convention: Convention) -> None:
         remember(CONVENTION_KEY, convention)

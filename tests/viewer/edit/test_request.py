@@ -177,7 +177,39 @@ def test_what_was_painted_meanwhile_is_not_overwritten(two_labels):
         prepared.commit()
     np.testing.assert_array_equal(two_labels.data, painted)
     two_labels.undo()
+    assert not prepared.is_current  # edits are counted, not compared
+
+
+def test_what_a_script_wrote_meanwhile_is_not_overwritten(two_labels):
+    prepared = run(resolve(Wish(two_labels, Fill)))
+    two_labels.refresh()
     assert prepared.is_current
+    two_labels.data[1, 1, 1] = 5
+    two_labels.refresh()
+    assert not prepared.is_current
+    with pytest.raises(SettingsError, match="'mine' have changed meanwhile"):
+        prepared.commit()
+
+
+def test_a_stroke_under_way_is_ended_and_not_overwritten(two_labels):
+    prepared = run(resolve(Wish(two_labels, Fill)))
+    with two_labels.block_history():
+        two_labels.data_setitem((np.array([1]), np.array([1]), np.array([1])), 5)
+        with pytest.raises(SettingsError, match="changed meanwhile"):
+            prepared.commit()
+    assert len(edits_of(two_labels).history.past) == 1
+
+
+def test_looking_at_another_slice_is_no_reason_to_compare_voxels(two_labels, monkeypatch):
+    viewer = ViewerModel()
+    viewer.add_layer(two_labels)
+    prepared = run(resolve(Wish(two_labels, Fill)))
+    monkeypatch.setattr(type(prepared), "_is_equal", lambda self: pytest.fail("compared"))
+    viewer.dims.set_current_step(0, 2)
+    viewer.dims.order = (1, 0, 2)
+    assert prepared.is_current
+    two_labels.data_setitem((np.array([1]), np.array([1]), np.array([1])), 5)
+    assert not prepared.is_current
 
 
 @pytest.mark.parametrize("other", [(4, 5, 6), (6, 5, 5)])

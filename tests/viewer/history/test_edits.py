@@ -13,9 +13,11 @@ from napari_asmlp.edit import Change, runs
 from napari_asmlp.edit.history import Step
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.grid import Grid
+from napari_asmlp.viewer.edit.table import lock
 from napari_asmlp.viewer.history import edits as module
 from napari_asmlp.viewer.history.edits import edits_of
 from napari_asmlp.viewer.layers import image_layer_data, labels_on, source_view
+from napari_asmlp.viewer.planes.twins import twin_of
 from napari_asmlp.volume import Volume
 
 from ..conftest import AFFINE, SHAPE
@@ -340,3 +342,78 @@ def test_who_listens_hears_what_happens(shown):
     paint(layer)
     layer.undo()
     assert heard == ["changed", "changed", "finished"]
+
+
+def test_locks_hold_without_any_panel(shown):
+    layer = shown(on_scan("C"))
+    lock(layer, 2, on=True)
+    twin = twin_of(layer)
+    ViewerModel().add_layer(twin)
+    edits_of(layer).join(twin)
+    layer.brush_size = twin.brush_size = 3
+    layer.paint((2, 3, 3), 1)
+    source_view(layer)[source_view(layer) == 1] = 2  # locked from here on
+    before = layer.data.copy()
+    layer.selected_label = twin.selected_label = 1
+    for member in (layer, twin):
+        member.brush_size = 9
+        member.paint((2, 3, 3), 1)
+        assert (layer.data[before == 2] == 2).all()
+        assert np.count_nonzero(layer.data == 1) > 10
+        layer.undo()
+        layer.selected_label = twin.selected_label = 2
+        member.paint((2, 3, 3), 2)  # a locked label gains nothing
+        assert (layer.data == before).all()
+        layer.selected_label = twin.selected_label = 1
+
+
+def test_a_result_comes_beneath_strokes(shown):
+    layer = shown(on_scan("F"))
+    edits, rng = edits_of(layer), np.random.default_rng(0)
+    layer.brush_size = 5
+    result = rng.integers(0, 4, SHAPE, np.uint8)
+    strokes = [((2, 3, 3), 2), ((4, 5, 4), 1), ((2, 4, 3), 0), ((5, 2, 2), 3)]
+    boxes = [(slice(0, 6), slice(0, 7), slice(first, first + 2)) for first in range(0, SHAPE[2], 2)]
+    for (place, value), box in zip(strokes, boxes, strict=True):
+        layer.paint(place, value)
+        edits.lay_beneath(box, result[box])
+    layer.undo()
+    assert (edits.array != result).any()
+    while edits.history.past:
+        layer.undo()
+    assert (edits.array == result).all()
+    layer.redo()
+    assert set(edits.array[edits.array != result].tolist()) == {2}
+    assert (edits.corrected() >= (edits.array != result)).all()
+
+
+def test_a_result_ends_a_stroke_that_is_under_way(shown):
+    layer = shown(on_scan("C"))
+    edits = edits_of(layer)
+    whole = tuple(slice(0, size) for size in SHAPE)
+    with layer.block_history():
+        layer.paint((2, 3, 3), 2)
+        edits.lay_beneath(whole, np.full(SHAPE, 1, np.uint8))
+        layer.paint((2, 3, 3), 3)
+    assert len(edits.history.past) == 2
+    layer.undo()
+    layer.undo()
+    assert (layer.data == 1).all()
+
+
+def test_the_stamp_tells_edits_from_another_slice(shown):
+    layer = on_scan("C")
+    viewer = ViewerModel()
+    viewer.add_layer(layer)
+    edits = edits_of(layer)
+    stamps = [edits.stamp]
+    viewer.dims.set_current_step(0, 3)
+    assert edits.stamp == stamps[0]
+    for change in (lambda: paint(layer), layer.undo, layer.redo, edits.clear, layer.refresh):
+        change()
+        assert edits.stamp not in stamps
+        stamps.append(edits.stamp)
+    layer.data = layer.data.copy()
+    assert edits.stamp not in stamps
+    layer.visible = False
+    assert edits.stamp != edits.stamp  # nobody says when a hidden layer is written into

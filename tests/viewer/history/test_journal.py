@@ -384,3 +384,44 @@ def test_a_living_window_keeps_its_journal_to_itself(viewer):
     (path,) = files()
     with pytest.raises(SettingsError, match="already"):
         next(recover._steps(path))
+
+
+def test_an_edit_that_was_undone_leaves_nothing(viewer, tmp_path):
+    layer = viewer.layers["mine"]
+    paint(layer)
+    layer.undo()
+    (path,) = files()
+    assert not summary(path).is_worth_keeping  # nor after a crash
+    layer.redo()
+    journal.flush()
+    assert summary(path).is_worth_keeping
+    save_labels(layer, tmp_path / "out.nii.gz")
+    paint(layer, 2)
+    layer.undo()
+    viewer.layers.remove(layer)
+    assert files() == []
+
+
+def note(*kinds):
+    tally = records.Tally()
+    for kind in kinds:
+        tally.note(kind)
+    return tally
+
+
+def test_only_undoing_and_redoing_leads_back_to_what_was_saved():
+    commit, undo, redo = records.COMMIT, records.UNDO, records.REDO
+    assert note().is_clean
+    assert not note(commit).is_clean
+    assert note(commit, commit, undo, undo).is_clean
+    assert note(records.PAST, records.PAST, records.FUTURE, undo).is_clean
+    tally = note(commit, commit)
+    tally.save(2)
+    for kind, clean in ((undo, False), (redo, True), (undo, False), (commit, False)):
+        tally.note(kind)
+        assert tally.is_clean is clean  # the last one is another step than the one saved
+    tally = note(commit, commit, undo, commit)
+    tally.save(2)  # what it was then cannot be reached any more
+    assert not tally.is_clean
+    tally.replaced()
+    assert (tally.total, tally.is_clean) == (5, False)

@@ -14,15 +14,18 @@ from qtpy.QtTest import QTest
 
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.viewer.commands import new_labels
+from napari_asmlp.viewer.edit.table import lock
 from napari_asmlp.viewer.history.edits import edits_of
 from napari_asmlp.viewer.planes import (
     hide_planes,
     planes_shown,
     set_convention,
+    show_letters,
     show_planes,
     toggle_planes,
 )
-from napari_asmlp.viewer.planes.window import Planes
+from napari_asmlp.viewer.planes.annotations import Annotations
+from napari_asmlp.viewer.planes.window import Planes, main_canvas
 from tests.viewer.conftest import SHAPE
 
 
@@ -140,7 +143,7 @@ def test_the_convention_turns_all_views(opened: Any) -> None:
 
 def test_layers_come_and_go_while_the_planes_are_shown(opened: Any, scan: Path) -> None:
     planes = show_planes(opened)
-    for _ in range(3):
+    for _ in range(2):
         labels = new_labels_on(opened)
         assert [len(view.viewer.layers) for view in planes.views] == [3, 3]
         opened.layers.remove(labels)
@@ -204,3 +207,46 @@ def test_a_viewer_without_window_is_refused() -> None:
 
     with pytest.raises(SettingsError, match="no window"):
         show_planes(ViewerModel())
+
+
+def test_a_lock_holds_in_each_plane(opened: Any, qtbot: Any) -> None:
+    planes = show_planes(opened)
+    labels = opened.layers[-1]
+    labels.data[3, 2, 1] = 5
+    lock(labels, 5, on=True)
+    labels.mode, labels.brush_size, labels.selected_label = "paint", 3, 1
+    for number in range(3):
+        click(planes, number, at_crosshair(planes, number, (3, 2, 1), qtbot))
+        assert labels.data[3, 2, 1] == 5
+        assert (labels.data == 1).any()
+        labels.undo()
+        assert np.unique(labels.data).tolist() == [0, 5]
+
+
+def test_letters_are_there_without_planes_and_can_be_switched_off(opened: Any, qtbot: Any) -> None:
+    canvas = main_canvas(opened.__wrapped__).canvas.native
+    drawn: list[str] = []
+    (notes,) = canvas.findChildren(Annotations)
+    notes._draw_letters = lambda _painter: drawn.append("letters")
+
+    def letters() -> bool:
+        drawn.clear()
+        notes.grab()
+        return bool(drawn)
+
+    assert letters()
+    show_letters(opened, False)
+    assert not letters()
+    show_letters(opened)
+    planes = show_planes(opened)
+    assert planes.has_letters
+    assert not letters()  # the planes draw their own
+    show_letters(opened, False)
+    assert not planes.has_letters
+    show_letters(opened)
+    hide_planes(opened)
+    qtbot.waitUntil(lambda: len(canvas.findChildren(Annotations)) == 1)
+    assert letters()
+    opened.layers.clear()
+    opened.add_image(np.zeros((3, 4, 5)))
+    assert not letters()

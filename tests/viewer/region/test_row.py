@@ -69,23 +69,32 @@ def test_the_whole_volume_is_meant_again(window, row, way):
     assert [layer.name for layer in window.layers] == ["scan"]
 
 
-def test_around_the_selected_label_or_all_of_them(window, row, notes):
+def test_around_the_selected_label_or_all_of_them(window, row, notes, qtbot):
     row.put_around_labels(all_labels=True)
     assert "there are no labels of image 'scan'" in notes[-1]
     layer = commands.new_labels(window)
     row.put_around_labels(all_labels=True)
-    assert "hold no label: select" in notes[-1]
+    qtbot.waitUntil(lambda: "hold no label: select" in notes[-1])
     source_view(layer)[2, 3, 4] = 1
     source_view(layer)[5, 3, 4] = 2
     row.margin.setValue(2)
     row.put_around_labels(all_labels=False)  # 2 mm are 2, 1 and 1 voxels
-    assert row.text == "0:5,2:5,3:6"
+    qtbot.waitUntil(lambda: row.text == "0:5,2:5,3:6")
     row.put_around_labels(all_labels=True)
-    assert row.text == "0:6,2:5,3:6"
+    qtbot.waitUntil(lambda: row.text == "0:6,2:5,3:6")
     layer.selected_label = 3
     row.put_around_labels(all_labels=False)
-    assert "hold no voxel of label 3" in notes[-1]
+    qtbot.waitUntil(lambda: "hold no voxel of label 3" in notes[-1])
     assert row.text == "0:6,2:5,3:6"
+
+
+def test_an_image_deleted_while_labels_are_looked_for_gets_no_region(window, row, qtbot):
+    layer = commands.new_labels(window)
+    source_view(layer)[2, 3, 4] = 1
+    row.put_around_labels(all_labels=True)
+    with qtbot.waitSignal(row._search.ended, timeout=30_000):
+        del window.layers["scan"]
+    assert current_region(window) is None
 
 
 def test_labels_of_another_grid_are_refused(window, row, notes):

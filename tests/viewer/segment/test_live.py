@@ -7,6 +7,7 @@ from napari.layers import Image
 
 from napari_asmlp.grid import Grid, Region
 from napari_asmlp.preprocess import Slab
+from napari_asmlp.viewer.history.edits import edits_of
 from napari_asmlp.viewer.layers import image_layer_data, labels_on, shown_index, source_view
 from napari_asmlp.viewer.segment.live import LiveLabels
 from napari_asmlp.volume import Volume
@@ -37,11 +38,29 @@ def target(viewer):
     layer = empty(viewer, "mine")
     source_view(layer)[:] = 9
     viewer.add_layer(layer)
+    edits_of(layer)
     return layer
 
 
 def slab(region, value):
     return Slab(region, np.full(region.shape, value, np.uint8))
+
+
+def packed(live):
+    """Do what the task does that finds what a preview changes."""
+    steps = live.packing().start()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def ended(live):
+    """Do what a run does at its end."""
+    if live.is_preview:
+        assert live.commit(packed(live))
+    return live.finish()
 
 
 def test_a_new_layer_appears_with_the_first_planes_and_fills(viewer):
@@ -50,7 +69,7 @@ def test_a_new_layer_appears_with_the_first_planes_and_fills(viewer):
     live.write(slab(LOWER, 1))
     assert "live" in viewer.layers
     live.write(slab(UPPER, 2))
-    layer = live.finish()
+    layer = ended(live)
     assert layer is viewer.layers["live"]
     view = source_view(layer)
     assert (view[LOWER.slices] == 1).all()
@@ -68,7 +87,7 @@ def test_a_preview_is_committed_as_one_change_that_undo_takes_back(viewer, targe
     live.write(slab(UPPER, 2))
     assert (target.data == 9).all()
     assert not target.visible
-    assert live.finish() is target
+    assert ended(live) is target
     assert "preview" not in viewer.layers
     assert target.visible
     assert set(np.unique(target.data)) == {1, 2}
@@ -82,7 +101,7 @@ def test_only_what_is_finished_is_committed(viewer, target):
     live = LiveLabels(viewer, empty(viewer, "preview"), target)
     live.write(slab(LOWER, 1))
     source_view(target)[0, 0, 7] = 4  # painted meanwhile, where nothing is finished
-    live.finish()
+    ended(live)
     view = source_view(target)
     assert (view[LOWER.slices] == 1).all()
     assert view[0, 0, 7] == 4
@@ -92,14 +111,14 @@ def test_only_what_is_finished_is_committed(viewer, target):
 def test_background_is_a_result_too(viewer, target):
     live = LiveLabels(viewer, empty(viewer, "preview"), target)
     live.write(slab(LOWER, 0))
-    live.finish()
+    ended(live)
     assert not source_view(target)[LOWER.slices].any()
 
 
 def test_equal_labels_leave_nothing_to_undo(viewer, target):
     live = LiveLabels(viewer, empty(viewer, "preview"), target)
     live.write(slab(LOWER, 9))
-    live.finish()
+    ended(live)
     target.undo()
     assert (target.data == 9).all()
 
@@ -111,7 +130,7 @@ def test_a_deleted_layer_is_noticed_and_the_rest_left_alone(viewer, target, dele
     viewer.layers.remove(viewer.layers[deleted])
     assert live.is_gone
     live.redraw()
-    kept = live.finish()
+    kept = ended(live)
     if deleted == "mine":
         assert kept is viewer.layers["preview"]
     else:
@@ -127,7 +146,7 @@ def test_in_3d_before_the_mouse_has_moved(viewer, target):
         viewer, labels_on(viewer.layers[0], np.zeros(SHAPE, np.uint8), ENTRIES), target
     )
     live.write(slab(LOWER, 1))
-    assert live.finish() is target
+    assert ended(live) is target
 
 
 def test_a_closed_viewer_is_noticed(viewer):
@@ -135,7 +154,7 @@ def test_a_closed_viewer_is_noticed(viewer):
     live.write(slab(LOWER, 1))
     viewer.layers.clear()
     assert live.is_gone
-    assert live.finish() is None
+    assert ended(live) is None
 
 
 def paint(layer, index, value):
@@ -149,9 +168,15 @@ def test_strokes_in_a_new_layer_survive_the_slabs_that_come_later(viewer):
     for index, value in (((0, 0, 1), 2), ((0, 0, 6), 2), ((1, 0, 6), 2), ((1, 0, 6), 0)):
         paint(layer, index, value)
     live.write(slab(UPPER, 1))
-    view = source_view(live.finish())
+    view = source_view(ended(live))
     assert view[0, 0, 1] == view[0, 0, 6] == 2
     assert np.count_nonzero(view == 1) == 6 * 7 * 8 - 2  # what was painted and erased, too
+    for _ in range(4):
+        layer.undo()
+    assert (view == 1).all()  # not background
+    layer.redo()
+    layer.redo()
+    assert view[0, 0, 6] == 2
 
 
 def test_a_stroke_taken_back_before_its_slab_leaves_no_hole(viewer):
@@ -161,4 +186,39 @@ def test_a_stroke_taken_back_before_its_slab_leaves_no_hole(viewer):
     paint(layer, (0, 0, 6), 2)
     layer.undo()
     live.write(slab(UPPER, 1))
-    assert (source_view(live.finish()) == 1).all()
+    assert (source_view(ended(live)) == 1).all()
+
+
+def test_an_edit_while_the_result_is_compared_is_a_step_before_it(viewer, target):
+    live = LiveLabels(viewer, empty(viewer, "preview"), target)
+    paint(target, (0, 0, 0), 5)
+    live.write(slab(LOWER, 1))
+    before = packed(live)
+    target.undo()
+    assert not live.commit(before)
+    assert (target.data == 9).all()
+    assert ended(live) is target
+    assert (source_view(target)[LOWER.slices] == 1).all()
+    target.undo()
+    assert (target.data == 9).all()
+
+
+def test_a_stroke_under_way_is_a_step_before_the_result(viewer, target):
+    live = LiveLabels(viewer, empty(viewer, "preview"), target)
+    live.write(slab(LOWER, 1))
+    with target.block_history():
+        paint(target, (0, 0, 0), 5)
+        before = packed(live)
+        assert not live.commit(before)
+        assert ended(live) is target
+    target.undo()
+    assert source_view(target)[0, 0, 0] == 5
+    target.undo()
+    assert (target.data == 9).all()
+
+
+def test_a_preview_that_could_not_be_committed_stays(viewer, target):
+    live = LiveLabels(viewer, empty(viewer, "preview"), target)
+    live.write(slab(LOWER, 1))
+    assert live.finish(committed=False) is viewer.layers["preview"]
+    assert target.visible
