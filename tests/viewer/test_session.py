@@ -68,8 +68,11 @@ class Session:
         self.planes = planes = show_planes(self.viewer)
         self.views = (planes._main, *planes.views)
         for view, notes in zip(self.views, planes._notes, strict=True):
-            size = lambda v=view, n=notes: tuple(v.canvas.size) == (n.height(), n.width())
-            self.qtbot.waitUntil(size)
+
+            def is_laid_out(view: Any = view, notes: Any = notes) -> bool:
+                return tuple(view.canvas.size) == (notes.height(), notes.width())
+
+            self.qtbot.waitUntil(is_laid_out)
         self.qtbot.wait(200)  # drawn
         self.viewer.reset_view()
         self.qtbot.wait(100)  # and laid out
