@@ -71,6 +71,26 @@ def physical_memory() -> int | None:
         return None
 
 
+def free_memory() -> int | None:
+    """Return what the system can give without swapping, in bytes; None where it does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:  # only Linux has it
+        pass
+    return None
+
+
+def resident_memory() -> int:
+    """Return the present size of this process in bytes, or an upper bound; 0 where unknown."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return peak_memory() or 0
+
+
 def peak_memory() -> int | None:
     """Return the largest resident size of this process so far in bytes; None where unknown."""
     try:

@@ -118,12 +118,22 @@ def place_windows(
     return boxes
 
 
-def _spans(length: int, window: int, overlap: float) -> Iterator[tuple[int, int]]:
-    """Yield the (start, stop) of the windows along one axis."""
+def count_windows(shape: Sequence[int], window: Sequence[int], overlap: float) -> int:
+    """Return how many windows `place_windows` places, without placing them."""
+    counts = [_gaps(n, min(n, w), overlap) + 1 for n, w in zip(shape, window, strict=True)]
+    return math.prod(counts)
+
+
+def _gaps(length: int, window: int, overlap: float) -> int:
+    """Return how many steps lead from the first window along an axis to the last one."""
     # The small term undoes binary fractions: 40 * (1 - 0.9) is 3.9999999999999991.
     step = max(1, math.floor(window * (1 - overlap) + 1e-6))
-    slack = length - window
-    gaps = math.ceil(slack / step)
+    return math.ceil((length - window) / step)
+
+
+def _spans(length: int, window: int, overlap: float) -> Iterator[tuple[int, int]]:
+    """Yield the (start, stop) of the windows along one axis."""
+    gaps, slack = _gaps(length, window, overlap), length - window
     for n in range(gaps + 1):
         start = n * slack // max(gaps, 1)
         yield start, start + window

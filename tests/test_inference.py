@@ -9,7 +9,9 @@ from torch import nn
 
 from napari_asmlp.errors import AsmlpError, ModelError
 from napari_asmlp.inference import InferenceSettings, iter_slabs, step_down
+from napari_asmlp.networks.folded import FoldedAsmlp
 from napari_asmlp.windows import axis_shares, place_windows
+from tests.models import small_model
 
 CPU = torch.device("cpu")
 PLAIN = InferenceSettings(CPU)
@@ -138,7 +140,7 @@ def test_batches_change_nothing(batch):
     assert [step.done for step in steps] == list(range(1, len(boxes) + 1))
 
 
-def test_padding_is_the_least_value_of_the_volume_on_both_sides():
+def test_windows_reach_the_network_as_they_are_and_pad_there():
     seen = []
 
     class Spy(nn.Module):
@@ -147,15 +149,10 @@ def test_padding_is_the_least_value_of_the_volume_on_both_sides():
             return x
 
     image = noise(2, 5, 8, 6)
-    settings = InferenceSettings(CPU, multiple_of=4)
-    scores, _ = run(Spy(), image, place_windows((5, 8, 6), (8, 8, 3), 0.0), settings=settings)
+    scores, _ = run(Spy(), image, place_windows((5, 8, 6), (8, 8, 3), 0.0))
     np.testing.assert_allclose(scores, image, atol=2**-12)
-    assert [tuple(window.shape) for window in seen] == [(1, 2, 8, 8, 4)] * 2
-    window = seen[0][0].numpy()
-    np.testing.assert_array_equal(window[:, 1:6, :, :3], image[..., :3])
-    for channel, source in zip(window, image, strict=True):
-        for border in (channel[0], channel[6:], channel[..., 3]):
-            assert (border == source.min()).all()
+    np.testing.assert_array_equal(seen[0][0], image[..., :3])
+    np.testing.assert_array_equal(seen[1][0], image[..., 3:])
 
 
 def test_large_logits_stay_exact():
@@ -259,6 +256,94 @@ def test_out_of_memory_at_the_last_step_is_a_clear_error():
     with pytest.raises(AsmlpError, match="a window of 4x5x6 voxels"):
         run(network, noise(1, 4, 5, 6), boxes, settings=InferenceSettings(CPU, batch=4))
     assert network.count == 2  # fp32, then bf16; one window alone cannot be halved
+
+
+@pytest.fixture
+def folded_runs(monkeypatch):
+    """Let the folded network of the bundled architecture fail at a call; count the calls."""
+    state = {"calls": 0, "fail_at": None, "dtypes": []}
+    forward = FoldedAsmlp.forward
+
+    def counted(self, volume):
+        state["calls"] += 1
+        if state["calls"] == state["fail_at"]:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 GB")
+        state["dtypes"].append(self.embedding.weight.dtype)
+        return forward(self, volume)
+
+    monkeypatch.setattr(FoldedAsmlp, "forward", counted)
+    return state
+
+
+@pytest.mark.parametrize("fail_at", range(1, 9))
+def test_the_folded_network_goes_on_at_any_window_without_memory(folded_runs, fail_at):
+    network = small_model().network
+    image = noise(1, 8, 8, 24)
+    boxes = place_windows((8, 8, 24), (8, 8, 8), 0.7)  # steps of 2
+    assert len(boxes) == 9
+    expected, _ = run(network, image, boxes)
+    folded_runs.update(calls=0, fail_at=fail_at, dtypes=[])
+    scores, steps = run(network, image, boxes)
+    assert folded_runs["calls"] == len(boxes) + 1  # no window but the failed one runs twice
+    full, half = torch.float32, torch.bfloat16
+    assert folded_runs["dtypes"] == [full] * (fail_at - 1) + [half] * (len(boxes) - fail_at + 1)
+    assert [step.settings.precision for step in steps][fail_at - 1] == "bf16"
+    assert np.abs(scores - expected).mean() < 0.01
+    whole = 2 * (fail_at - 1)  # planes that only windows before it touch
+    np.testing.assert_array_equal(scores[..., : max(0, whole)], expected[..., : max(0, whole)])
+
+
+def test_memory_that_numpy_cannot_get_is_the_same():
+    network = Failing([1], MemoryError, "Unable to allocate 9 GiB")
+    boxes = place_windows((4, 4, 8), (4, 4, 4), 0.0)
+    _, steps = run(network, noise(1, 4, 4, 8), boxes, settings=InferenceSettings(CPU, batch=2))
+    assert steps[-1].settings.batch == 1
+
+
+def test_it_begins_at_any_window():
+    image = noise(1, 4, 4, 40)
+    boxes = place_windows((4, 4, 40), (4, 4, 8), 0.5)
+    whole, _ = run(Local(), image, boxes)
+    for first in range(1, len(boxes)):
+        network = Failing([])
+        steps = list(iter_slabs(network, image, boxes, 2, PLAIN, first))
+        assert network.count == len(boxes) - first
+        assert [step.done for step in steps] == list(range(first + 1, len(boxes) + 1))
+        start = boxes[first - 1].stop[2]  # planes that no window before it touches
+        scores = np.concatenate([step.finished[1] for step in steps], axis=-1)
+        np.testing.assert_array_equal(scores[..., start - 40 :], whole[..., start:])
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_planes_of_the_image_are_asked_for_once_and_in_order(axis, backwards):
+    image = noise(1, 20, 21, 22)
+    asked = []
+
+    class Planes:
+        shape = image.shape
+
+        def planes(self, wanted):
+            asked.append(wanted)
+            index = [slice(None)] * 4
+            index[1 + axis] = slice(wanted.start, wanted.stop)
+            return image[tuple(index)]
+
+    boxes = place_windows(image.shape[1:], (8, 8, 8), 0.5, axis, backwards=backwards)
+    scores, _ = run(Nonlinear(), Planes(), boxes, axis)
+    np.testing.assert_array_equal(scores, run(Nonlinear(), image, boxes, axis)[0])
+    every = [plane for part in (asked[::-1] if backwards else asked) for plane in part]
+    assert every == list(range(image.shape[1 + axis]))
+    assert max(map(len, asked[1:])) <= 8
+
+
+def test_released_planes_come_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr("napari_asmlp.inference.held.RELEASED_AT_ONCE", 2 * 16 * 3)
+    image = noise(1, 4, 4, 24)
+    boxes = place_windows((4, 4, 24), (4, 4, 8), 0.0)
+    _, steps = run(Local(), image, boxes)
+    assert [step.finished[1].shape[-1] for step in steps] == [3, 3, 2] * 3
+    assert [step.done for step in steps] == [1] * 3 + [2] * 3 + [3] * 3
 
 
 def test_other_runtime_errors_are_not_caught():

@@ -18,7 +18,7 @@ from napari_asmlp.volume import Volume
 from napari_asmlp.windows import place_windows
 from tests.models import SMALL
 
-SETTINGS = InferenceSettings(torch.device("cpu"), multiple_of=2)
+SETTINGS = InferenceSettings(torch.device("cpu"))
 
 
 class Nonlinear(nn.Module):

@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "learn a model from a folder of labelled volumes",
     "evaluate": "compare labels with reference labels",
     "models": "list, show, verify and import models",
+    "benchmark": "how fast the bundled models are here, beside what one would pick instead",
     "doctor": "say what is installed, what is missing and how to get it",
 }
 WRONG_INPUT, CANCELLED = 2, 130

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from napari_asmlp import zoo
 from napari_asmlp.cli import common_options
-from napari_asmlp.cli.console import Console
+from napari_asmlp.cli.console import Console, format_seconds
 from napari_asmlp.devices import DEVICES, PRECISIONS, resolve_device, resolve_precision
-from napari_asmlp.errors import AsmlpError, SettingsError
+from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
 from napari_asmlp.grid import Region
 from napari_asmlp.io import (
     base_name,
@@ -20,14 +22,24 @@ from napari_asmlp.io import (
     read_volume,
     volumes_in,
     write_labels,
+    write_shares,
     write_volume,
 )
 from napari_asmlp.io.files import check_distinct, check_file, check_folder, replacing
 from napari_asmlp.model import Model
-from napari_asmlp.pipeline import Segmentation, SegmentSettings, iter_segment
+from napari_asmlp.pipeline import (
+    Partial,
+    Progress,
+    Segmentation,
+    SegmentSettings,
+    iter_segment,
+    parse_size,
+)
+from napari_asmlp.provenance import peak_memory
 
 _FORMATS = ("nii.gz", "nii", "mgz", "mgh")
 _DEFAULTS = SegmentSettings()
+_LONG_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,11 @@ class Task:
 
     source: Path
     output: Path
+
+    @property
+    def partial(self) -> Path:
+        """Folder of what is finished of an unfinished run."""
+        return self.output.with_name(self.output.name + ".partial")
 
     @property
     def record(self) -> Path:
@@ -79,14 +96,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--region", metavar="i0:i1,j0:j1,k0:k1", help="voxels to segment; 0 outside"
     )
+    _add_outputs(parser)
+    _add_conduct(parser)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Describe what is written beside the labels, and over what."""
     parser.add_argument(
         "--probabilities", type=Path, metavar="FILE", help="write class probabilities (4D)"
+    )
+    parser.add_argument(
+        "--uncertainty",
+        type=Path,
+        metavar="FILE",
+        help="write the entropy of the class probabilities, 0 to 1; with --tta, 4D: and how much"
+        " of it is disagreement between the mirrored windows",
     )
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="write what was done")
     parser.add_argument(
         "--format", choices=_FORMATS, default=_FORMATS[0], help="of the labels in a folder"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+
+
+def _add_conduct(parser: argparse.ArgumentParser) -> None:
+    """Describe how the work goes on."""
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="run each window mirrored as well, along the axes the model was trained for, and"
+        " average",
+    )
+    parser.add_argument(
+        "--memory",
+        type=_size,
+        metavar="SIZE",
+        help="fit into this much, such as 2GB, or say what is needed",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a run that was stopped; of several inputs, with those not done",
+    )
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -98,6 +156,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
         precision=options.precision,
         overlap=options.overlap,
         probabilities=options.probabilities is not None,
+        uncertainty=options.uncertainty is not None,
+        mirror=options.tta,
+        memory=options.memory,
     )
     tasks = plan(options)
     if len(tasks) == 1:
@@ -126,12 +187,41 @@ def segment_one(
     volume = read_volume(task.source, volume=options.volume)
     if options.region is not None:
         settings = replace(settings, region=Region.parse(options.region, volume.grid.shape))
-    result = console.follow(iter_segment(volume, model, settings), task.source.name)
-    write_labels(result.labels, task.output, overwrite=options.overwrite)
-    report = result.report | {"volume": options.volume, "output": str(task.output)}
-    _write_extras(result, report, task, options)
-    found = ", ".join(f"{name} {mm3:g} mm³" for name, mm3 in report["volumes_mm3"].items())
+    partial = Partial(task.partial, resume=options.resume)
+    work = _announced(iter_segment(volume, model, settings, partial), task.source.name, console)
+    try:
+        result = console.follow(work, task.source.name)
+    except KeyboardInterrupt:
+        if partial.folder.exists():
+            console.note(f"{partial.folder} keeps what is finished: --resume goes on with it")
+        raise
+    _write(result, task, options)
+    partial.remove()
+    found = ", ".join(f"{name} {mm3:g} mm³" for name, mm3 in result.report["volumes_mm3"].items())
     console.note(f"{task.output}: {found or 'no label found'}")
+
+
+def _announced(
+    work: Generator[Progress, None, Segmentation], title: str, console: Console
+) -> Generator[Progress, None, Segmentation]:
+    """Say at once if memory may not do, and after two windows what a long run will take."""
+    begun, timed = False, False
+    with closing(work):
+        while True:
+            try:
+                progress = next(work)
+            except StopIteration as stop:
+                result: Segmentation = stop.value
+                return result
+            left, plan = progress.seconds_left, progress.plan
+            if plan is not None and plan.lacks_memory and not begun:
+                console.note(f"{title}: {plan.describe()}: close other programs or give --memory")
+            begun = True
+            if plan and left is not None and progress.done > progress.first + 1 and not timed:
+                timed = True
+                if left > _LONG_SECONDS:
+                    console.note(f"{title}: {plan.describe()}, about {format_seconds(left)}")
+            yield progress
 
 
 def plan(options: argparse.Namespace) -> list[Task]:
@@ -143,6 +233,8 @@ def plan(options: argparse.Namespace) -> list[Task]:
             read_volume(tasks[0].source)
     else:
         tasks = _folder_tasks(options)
+        if options.resume:
+            tasks = [task for task in tasks if not (task.output.exists() and task.record.exists())]
     _check_outputs(options, tasks, single=single)
     return tasks
 
@@ -162,9 +254,12 @@ def _folder_tasks(options: argparse.Namespace) -> list[Task]:
 
 def _check_outputs(options: argparse.Namespace, tasks: list[Task], *, single: bool) -> None:
     """Refuse outputs that cannot or must not be written; make the folder for several."""
-    extras = [path for path in (options.probabilities, options.report) if path is not None]
+    volumes = [path for path in (options.probabilities, options.uncertainty) if path is not None]
+    extras = volumes + ([] if options.report is None else [options.report])
     if extras and not single:
-        raise SettingsError(f"{extras[0]}: --probabilities and --report go with one volume")
+        raise SettingsError(
+            f"{extras[0]}: --probabilities, --uncertainty and --report go with one volume"
+        )
     folder: Path = options.output
     is_new = not single and not folder.exists()
     if is_new:
@@ -172,8 +267,8 @@ def _check_outputs(options: argparse.Namespace, tasks: list[Task], *, single: bo
     inputs = [task.source for task in tasks]
     check_distinct([path for task in tasks for path in (task.output, task.record)] + extras)
     allowed = {"overwrite": options.overwrite, "inputs": inputs}
-    if options.probabilities is not None:
-        check_output(options.probabilities, **allowed)
+    for path in volumes:
+        check_output(path, **allowed)
     if options.report is not None:
         check_file(options.report, **allowed)
     if is_new:
@@ -181,13 +276,30 @@ def _check_outputs(options: argparse.Namespace, tasks: list[Task], *, single: bo
     for task in tasks:
         check_output(task.output, **allowed)
         check_file(task.record, **allowed)
+        if task.partial.exists() and not (options.resume or options.overwrite):
+            raise OutputError(
+                f"{task.partial}: an unfinished run lies there; --resume goes on with it,"
+                " --overwrite begins anew"
+            )
 
 
-def _write_extras(
-    result: Segmentation, report: dict[str, Any], task: Task, options: argparse.Namespace
-) -> None:
+def _write(result: Segmentation, task: Task, options: argparse.Namespace) -> None:
+    """Write what was found and the record of the run, the labels last but for it."""
+    started = time.monotonic()
     if result.probabilities is not None:
         write_volume(result.probabilities, options.probabilities, overwrite=options.overwrite)
+    if result.uncertainty is not None:
+        write_shares(result.uncertainty, options.uncertainty, overwrite=options.overwrite)
+    write_labels(result.labels, task.output, overwrite=options.overwrite)
+    seconds = dict(result.report["seconds"])
+    seconds["write"] = round(time.monotonic() - started, 3)
+    seconds["total"] = round(seconds["total"] + seconds["write"], 3)
+    report = result.report | {
+        "seconds": seconds,
+        "peak_memory_bytes": peak_memory(),
+        "volume": options.volume,
+        "output": str(task.output),
+    }
     text = json.dumps(report, indent=1) + "\n"
     for path in filter(None, (task.record, options.report)):
         with replacing(path, overwrite=options.overwrite) as temporary:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from napari_asmlp.networks.asmlp import AxialShiftBlock, Norm
+from napari_asmlp.networks.asmlp import AxialShiftBlock, Norm, WindowNorm
 from napari_asmlp.networks.shift import channel_groups
 
 M = TypeVar("M", bound=nn.Module)
@@ -98,16 +98,37 @@ class Normaliser(nn.Module):
         return total.mul_(1 / len(tokens))
 
 
+class WindowNormaliser(nn.Module):
+    """Mean 0 and variance 1 over all tokens and channels: a `WindowNorm` without gain, offset."""
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, tokens: Tensor, scratch: Scratch) -> Tensor:
+        """(C, N) -> a buffer of the same shape."""
+        variance, mean = torch.var_mean(tokens.float(), correction=0)
+        centred = torch.sub(tokens, mean, out=scratch.take("normal", *tokens.shape))
+        return centred.mul_((variance + self.eps).rsqrt())
+
+
+def normaliser(norm: Norm, channels: int) -> Normaliser | WindowNormaliser:
+    """Return what normalises as a norm does, but for gain and offset."""
+    whole = isinstance(norm, WindowNorm)
+    return WindowNormaliser(norm.eps) if whole else Normaliser(channels, norm.eps)
+
+
 class FoldedBlock(nn.Module):
-    """An `AxialShiftBlock`, tile by tile and in place."""
+    """An `AxialShiftBlock`, in place, tile by tile where norms look at one token at a time."""
 
     def __init__(self, block: AxialShiftBlock) -> None:
         super().__init__()
         mixer = block.mixer
         widen, narrow = each(block.mlp, nn.Linear)
         self.shift_size = mixer.shift_size
-        self.normal = Normaliser(mixer.linear_in.in_features, block.norm_mixer.eps)
-        self.linear_in = FoldedLinear(mixer.linear_in, block.norm_mixer, centred=True)
+        self.normal = normaliser(block.norm_mixer, mixer.linear_in.in_features)
+        self.whole = isinstance(self.normal, WindowNormaliser)
+        self.linear_in = FoldedLinear(mixer.linear_in, block.norm_mixer, centred=not self.whole)
         self.gain = nn.Buffer(mixer.norm_in.weight.detach()[:, None].clone())
         self.offset = nn.Buffer(mixer.norm_in.bias.detach()[:, None].clone())
         self.branches = nn.ModuleList(
@@ -133,7 +154,7 @@ class FoldedBlock(nn.Module):
         channels, length, *plane = tokens.shape
         after = self.shift_size // 2
         before = self.shift_size - 1 - after
-        step = tile_planes(tokens)
+        step = length if self.whole else tile_planes(tokens)
         kept = tokens.new_empty((channels, 0, *plane))
         known = 0
         for first in range(0, length, step):
@@ -152,7 +173,9 @@ class FoldedBlock(nn.Module):
         """Compute what is shifted: GELU(norm(linear(norm x)))."""
         normal = self.normal(tile.flatten(1), scratch)
         hidden = self.linear_in.into(scratch.take("linear", *normal.shape), normal)
-        self.normal.scale(hidden, scratch).mul_(self.gain).add_(self.offset)
+        norm = self.normal  # where it looks at one token, the linear layer took the mean off
+        inner = norm.scale if isinstance(norm, Normaliser) else norm
+        hidden = inner(hidden, scratch).mul_(self.gain).add_(self.offset)
         out.copy_(gelu_(hidden).view(out.shape))
 
     def _mix(self, hidden: Tensor, core: slice, tile: Tensor, scratch: Scratch) -> Tensor:

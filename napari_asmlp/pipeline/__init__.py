@@ -4,18 +4,16 @@ A job is a generator of progress that returns its result. Closing it cancels, an
 yielded stays valid.
 """
 
-from napari_asmlp.pipeline.segmentation import (
-    Progress,
-    Segmentation,
-    SegmentSettings,
-    check_fit,
-    iter_segment,
-    segment,
-)
+from napari_asmlp.pipeline.partial import Partial
+from napari_asmlp.pipeline.plan import Plan, check_fit, make_plan
+from napari_asmlp.pipeline.segmentation import Progress, Segmentation, iter_segment, segment
+from napari_asmlp.pipeline.settings import SegmentSettings, format_size, parse_size
 from napari_asmlp.pipeline.train import Trained, TrainJob, iter_train
 from napari_asmlp.preprocess import Slab
 
 __all__ = [
+    "Partial",
+    "Plan",
     "Progress",
     "SegmentSettings",
     "Segmentation",
@@ -23,7 +21,10 @@ __all__ = [
     "TrainJob",
     "Trained",
     "check_fit",
+    "format_size",
     "iter_segment",
     "iter_train",
+    "make_plan",
+    "parse_size",
     "segment",
 ]

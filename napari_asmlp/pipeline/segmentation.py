@@ -5,7 +5,6 @@ Read, bring to the model grid, run windows, decide, bring back: `iter_segment` i
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Generator
@@ -13,49 +12,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from napari_asmlp import zoo
-from napari_asmlp.devices import resolve_device, resolve_precision
-from napari_asmlp.errors import SettingsError, VolumeError
-from napari_asmlp.grid import Grid, Region
-from napari_asmlp.inference import InferenceSettings, iter_slabs
+from napari_asmlp.inference import Step, iter_slabs
 from napari_asmlp.io import read_volume
-from napari_asmlp.measure import measure_labels
 from napari_asmlp.model import Model
-from napari_asmlp.preprocess import Placement, Slab, SourceSlabs, place, to_model_grid
-from napari_asmlp.provenance import describe_run, peak_memory, physical_memory
-from napari_asmlp.volume import Volume, smallest_unsigned
-from napari_asmlp.windows import MAX_OVERLAP, place_windows
-
-# A field of view this many times that of the training is another task, and takes another model.
-_FIELD_OF_VIEW_LIMIT = 2.0
-_BYTES_PER_VOXEL = 16  # of an image while it is normalised in float64
-
-
-@dataclass(frozen=True)
-class SegmentSettings:
-    """How a volume is segmented.
-
-    Attributes
-    ----------
-    device : ``auto``, ``cpu``, ``cuda`` or ``mps``
-    precision : ``auto``, ``fp32``, ``bf16`` or ``fp16``
-    overlap : share of a window that its neighbour covers too, 0 to 0.9
-    region : voxels of the source grid to segment; the labels are 0 outside
-    probabilities : whether to keep the probability of each class
-    """
-
-    device: str = "auto"
-    precision: str = "auto"
-    overlap: float = 0.25
-    region: Region | None = None
-    probabilities: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse an overlap that windows cannot have."""
-        if not 0 <= self.overlap <= MAX_OVERLAP:
-            raise SettingsError(f"overlap {self.overlap:g}: give a share from 0 to {MAX_OVERLAP}")
+from napari_asmlp.pipeline.outputs import Outputs
+from napari_asmlp.pipeline.partial import Partial
+from napari_asmlp.pipeline.plan import Plan, check_fit, make_plan
+from napari_asmlp.pipeline.settings import SegmentSettings
+from napari_asmlp.preprocess import ModelImage, Slab, SourceSlabs
+from napari_asmlp.provenance import describe_run, peak_memory
+from napari_asmlp.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -66,8 +33,10 @@ class Progress:
     ----------
     stage : what is being done
     done, total : windows
-    seconds : since the first window began
+    seconds : since the first window of this run began
     slab : planes that are finished with this step, or None
+    first : windows that an earlier run had done
+    plan : what the whole will take
     """
 
     stage: Literal["reading", "segmenting"]
@@ -75,6 +44,8 @@ class Progress:
     total: int
     seconds: float
     slab: Slab | None = None
+    first: int = 0
+    plan: Plan | None = None
 
     @property
     def fraction(self) -> float:
@@ -84,7 +55,8 @@ class Progress:
     @property
     def rate(self) -> float | None:
         """Windows a second, None before the first."""
-        return self.done / self.seconds if self.done and self.seconds > 0 else None
+        done = self.done - self.first
+        return done / self.seconds if done and self.seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
@@ -106,12 +78,14 @@ class Segmentation:
     ----------
     labels : on the grid of the volume
     probabilities : (i, j, k, K) on the same grid, where they were asked for
+    uncertainty : uint8 on the same grid, where it was asked for; see `Slab`
     report : settings, model, versions, windows, seconds and memory, as plain values
     """
 
     labels: Volume
     probabilities: Volume | None
     report: dict[str, Any]
+    uncertainty: Volume | None = None
 
 
 def segment(
@@ -155,9 +129,18 @@ def finish(work: Generator[Progress, None, Segmentation]) -> Segmentation:
 
 
 def iter_segment(
-    volume: Volume, model: Model, settings: SegmentSettings
+    volume: Volume, model: Model, settings: SegmentSettings, partial: Partial | None = None
 ) -> Generator[Progress, None, Segmentation]:
     """Label a volume window by window; see `segment`.
+
+    Planes are read, labelled and handed on in the order of the file, and only those that windows
+    still touch are held. Closing it, or an interrupt, stops within a window.
+
+    Parameters
+    ----------
+    volume, model, settings : as for `segment`
+    partial : folder to keep finished planes in, so that a run which was stopped can go on; the
+        results are read from there, until the caller removes it. None keeps them in memory.
 
     Yields
     ------
@@ -165,129 +148,108 @@ def iter_segment(
         Before the first and after each window.
     """
     check_fit(volume, model, settings)
-    card, started = model.card, time.monotonic()
-    inference = _inference_settings(model, settings)
-    placement = place(volume.grid, card.preprocessing, settings.region)
-    boxes = place_windows(
-        placement.model_grid.shape,
-        card.window,
-        settings.overlap,
-        placement.slab_axis,
-        backwards=placement.slab_reversed,
+    plan = make_plan(volume, model, settings, in_memory=partial is None)
+    record = _Record(describe_run(volume, model, settings), plan)
+    outputs = Outputs(volume, model, settings, plan, partial, record.described)
+    slabs = SourceSlabs(
+        plan.placement,
+        model.card,
+        probabilities=settings.probabilities,
+        uncertainty=settings.uncertainty,
     )
-    yield Progress("reading", 0, len(boxes), 0.0)
-    image = to_model_grid(volume, placement, card.preprocessing)
-    outputs = _Outputs(volume, model, settings)
-    slabs = SourceSlabs(placement, card, probabilities=settings.probabilities)
-    network_started = time.monotonic()
-    steps = iter_slabs(model.network, image, boxes, placement.slab_axis, inference)
-    with closing(steps):
-        for step in steps:
-            slab = slabs.add(*step.finished) if step.finished else None
-            outputs.take(slab)
-            seconds = time.monotonic() - network_started
-            yield Progress("segmenting", step.done, step.total, seconds, slab)
-    run = {
-        "windows": {"run": step.total - step.skipped, "skipped": step.skipped},
-        "seconds": {
-            "read": round(network_started - started, 3),
-            "segment": round(time.monotonic() - network_started, 3),
-        },
-        "device": step.settings.device.type,
-        "precision": step.settings.precision,
-        "peak_memory_bytes": peak_memory(),
-    }
-    return outputs.finish(placement, run)
-
-
-def check_fit(volume: Volume, model: Model, settings: SegmentSettings) -> None:
-    """Raise a `SettingsError` or `VolumeError` where a model is not made for a volume.
-
-    A volume of over twice the extent that the model was trained on is refused unless a region is
-    given: such a model finds its organ everywhere.
-    """
-    card = model.card
-    if volume.kind == "labels":
-        raise VolumeError(f"{volume.name}: holds labels; segment the image they belong to")
-    if volume.channels != card.in_channels:
-        raise SettingsError(
-            f"{volume.name} has {volume.channels} channels, model {card.name!r} takes"
-            f" {card.in_channels}: choose one of a 4D file with --volume N"
+    for recalled in outputs.recalled():
+        yield record.progress("reading", recalled)
+    first = record.skip(_first_window(plan, slabs, outputs))
+    with closing(ModelImage(volume, plan.placement, model.card.preprocessing)) as image:
+        if first == len(plan.boxes):
+            yield record.progress("segmenting")
+        else:
+            for _ in image.survey():
+                yield record.progress("reading")
+        steps = iter_slabs(
+            model.network,
+            image,
+            plan.boxes,
+            plan.placement.slab_axis,
+            outputs.settings_in_force(plan.inference),
+            first,
         )
-    if settings.region is not None:
-        Region.parse(str(settings.region), volume.grid.shape)
-    _check_memory(volume, model, settings)
-    if settings.region is None and card.field_of_view_mm is not None:
-        extent = extent_for(volume.grid, model)
-        limits = [_FIELD_OF_VIEW_LIMIT * mm for mm in card.field_of_view_mm]
-        if any(mm > limit for mm, limit in zip(extent, limits, strict=True)):
-            raise SettingsError(
-                f"{volume.name} extends over {_times(extent)} mm, over twice what model"
-                f" {card.name!r} was trained on ({_times(card.field_of_view_mm)} mm): choose a"
-                " region around the structure (Region in the window; --region i0:i1,j0:j1,k0:k1)"
-            )
+        with closing(steps):
+            for step in steps:
+                slab = slabs.add(*step.finished) if step.finished else None
+                if slab is not None:
+                    outputs.take(slab, step.settings.precision)
+                record.note(step, image.seconds)
+                yield record.progress("segmenting", slab)
+    found = outputs.results()
+    return Segmentation(
+        found.labels, found.probabilities, record.report(outputs), found.uncertainty
+    )
 
 
-def _check_memory(volume: Volume, model: Model, settings: SegmentSettings) -> None:
-    """Refuse what cannot fit: mostly a header or a spacing that is wrong by orders of magnitude."""
-    placement = place(volume.grid, model.card.preprocessing, settings.region)
-    source, target = placement.canonical_grid, placement.model_grid
-    needed = math.prod(source.shape) * _BYTES_PER_VOXEL * volume.channels
-    needed += math.prod(target.shape) * _BYTES_PER_VOXEL * volume.channels
-    available = physical_memory()
-    if available is not None and needed > available:
-        raise SettingsError(
-            f"{volume.name} ({source.describe()}) on the grid of model {model.card.name!r}"
-            f" ({target.describe()}) needs {needed / 1e9:.3g} GB, this machine has"
-            f" {available / 1e9:.3g} GB: check its spacing, or choose a region"
-        )
+def _first_window(plan: Plan, slabs: SourceSlabs, outputs: Outputs) -> int:
+    """Return the window to begin with: the first that matters to planes not finished yet."""
+    if not outputs.resumed:
+        return 0
+    if outputs.resumed == plan.placement.region.shape[2]:
+        return len(plan.boxes)
+    plane, axis = slabs.skip(outputs.resumed), plan.placement.slab_axis
+    spans = [range(box.start[axis], box.stop[axis]) for box in plan.boxes]
+    return next(n for n, span in enumerate(spans) if plane in span)
 
 
-def extent_for(grid: Grid, model: Model) -> tuple[float, float, float]:
-    """Extent in mm of a source grid along the axes of the model grid."""
-    return place(grid, model.card.preprocessing).canonical_grid.extent_mm
+class _Record:
+    """Where a run stands, and what took how long."""
 
+    def __init__(self, described: dict[str, Any], plan: Plan) -> None:
+        self.described = described
+        self._plan = plan
+        self._started = time.monotonic()
+        self._network_began = self._started
+        self._first = self._done = self._skipped = 0
+        self._read_seconds = self._network_seconds = 0.0
+        self._settings = plan.inference
 
-def _inference_settings(model: Model, settings: SegmentSettings) -> InferenceSettings:
-    device = resolve_device(settings.device)
-    precision = resolve_precision(settings.precision, device)
-    return InferenceSettings(device, precision, multiple_of=model.card.multiple_of)
+    def skip(self, first: int) -> int:
+        """Take note of the window that a resumed run begins with, and return it."""
+        self._first = self._done = first
+        return first
 
+    def note(self, step: Step, read_seconds: float) -> None:
+        """Take note of a step."""
+        if self._done == self._first:  # reading the first planes says nothing of the windows' rate
+            self._network_began = time.monotonic() - step.network_seconds
+        self._done, self._skipped = step.done, step.skipped
+        self._settings, self._network_seconds = step.settings, step.network_seconds
+        self._read_seconds = read_seconds
 
-class _Outputs:
-    """The arrays on the source grid that finished slabs are written to."""
+    def progress(
+        self, stage: Literal["reading", "segmenting"], slab: Slab | None = None
+    ) -> Progress:
+        """Return where the run stands."""
+        now = time.monotonic()
+        if stage == "reading":
+            self._network_began = now
+        seconds = now - self._network_began
+        done, total = self._done, len(self._plan.boxes)
+        return Progress(stage, done, total, seconds, slab, self._first, self._plan)
 
-    def __init__(self, volume: Volume, model: Model, settings: SegmentSettings) -> None:
-        self._volume, self._model, self._settings = volume, model, settings
-        card, shape = model.card, volume.grid.shape
-        largest = max(entry.value for entry in card.labels)
-        self._labels = np.zeros(shape, smallest_unsigned(largest))
-        self._chances = None
-        if settings.probabilities:
-            self._chances = np.zeros((*shape, card.out_channels), np.float32)
-
-    def take(self, slab: Slab | None) -> None:
-        """Copy a slab to its place."""
-        if slab is None:
-            return
-        self._labels[slab.region.slices] = slab.labels
-        if self._chances is not None:
-            self._chances[slab.region.slices] = slab.probabilities
-
-    def finish(self, placement: Placement, run: dict[str, Any]) -> Segmentation:
-        """Wrap the arrays up and write the report."""
-        volume, card = self._volume, self._model.card
-        names = card.label_names
-        labels = volume.with_labels(self._labels, names)
-        chances = None
-        if self._chances is not None:
-            chances = Volume(self._chances, volume.grid, path=volume.path, header=volume.header)
-        measures = measure_labels(self._labels, volume.grid.affine, names)
-        report = describe_run(volume, self._model, self._settings) | run
-        report["model_grid"] = placement.model_grid.describe()
-        report["volumes_mm3"] = {row.name: round(row.volume_mm3, 3) for row in measures}
-        return Segmentation(labels, chances, report)
-
-
-def _times(values: tuple[float, ...]) -> str:
-    return "x".join(f"{value:.4g}" for value in values)
+    def report(self, outputs: Outputs) -> dict[str, Any]:
+        """Return all that there is to say in the end."""
+        total = time.monotonic() - self._started
+        seconds = {"read": self._read_seconds, "network": self._network_seconds}
+        seconds |= {"other": total - sum(seconds.values()), "total": total}
+        ran = self._done - self._first - self._skipped
+        return self.described | {
+            "windows": {"run": ran, "skipped": self._skipped},
+            "window": self._plan.window,
+            "resumed_planes": outputs.resumed,
+            "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+            "device": self._settings.device.type,
+            "precision": self._settings.precision,
+            "batch": self._settings.batch,
+            "planned_memory_bytes": self._plan.memory,
+            "peak_memory_bytes": peak_memory(),
+            "model_grid": self._plan.placement.model_grid.describe(),
+            "volumes_mm3": outputs.volumes_mm3(),
+        }

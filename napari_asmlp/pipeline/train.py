@@ -19,7 +19,8 @@ from napari_asmlp.io import read_volume
 from napari_asmlp.io.files import check_file
 from napari_asmlp.model import SUFFIX, Card, Model, Preprocessing, save_model
 from napari_asmlp.networks.asmlp import Asmlp
-from napari_asmlp.pipeline.segmentation import SegmentSettings, finish, iter_segment
+from napari_asmlp.pipeline.segmentation import finish, iter_segment
+from napari_asmlp.pipeline.settings import SegmentSettings
 from napari_asmlp.preprocess import place
 from napari_asmlp.provenance import now, peak_memory, versions
 from napari_asmlp.training.dataset import (

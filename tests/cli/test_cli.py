@@ -194,6 +194,9 @@ def test_bad_volumes_are_answered_in_one_line(call, files, make):
         ((*SEGMENT, "l.nii.gz", "--report", "scan.nii.gz", "--overwrite"), "is the input"),
         ((*SEGMENT, "l.nii.gz", "--report", ".", "--overwrite"), "is a folder"),
         ((*SEGMENT, "l.nii.gz", "--overlap", "much"), "'much'"),
+        ((*SEGMENT, "l.nii.gz", "--memory", "much"), "'much'"),
+        ((*SEGMENT, "l.nii.gz", "--uncertainty", "./l.nii.gz"), "two outputs"),
+        ((*SEGMENT, "l.nii.gz", "--uncertainty", "u.png"), "u.png"),
         ((*SEGMENT, "l.nii.gz", "--threads", "99999999"), "99999999"),
         (("segment", ".", "--model", "m.safetensors", "-o", "new", "--overlap", "7"), "7"),
         (("segment", ".", "--model", "nobody", "-o", "new"), "nobody"),
@@ -332,12 +335,13 @@ def test_signals_cancel_cleanly(files, number):
     nibabel.save(nibabel.Nifti1Image(big, AFFINE), files / "big.nii")
     before = content(files)
     script = (
-        "import sys, napari_asmlp.pipeline.segmentation as s; from napari_asmlp.cli import main\n"
-        "reading = s.to_model_grid\n"
+        "import sys; from napari_asmlp.cli import main\n"
+        "from napari_asmlp.preprocess import ModelImage\n"
+        "reading = ModelImage.survey\n"
         "def announce(*a):\n"
         "    print('reading', flush=True)\n"
         "    return reading(*a)\n"
-        "s.to_model_grid = announce\n"
+        "ModelImage.survey = announce\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     words = ["segment", "big.nii", "--model", "m.safetensors", "-o", "l.nii.gz"]
@@ -356,6 +360,105 @@ def test_signals_cancel_cleanly(files, number):
     assert process.returncode == 130
     assert "cancelled" in err and "Traceback" not in err
     assert content(files) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_can_be_resumed(call, files, number):
+    """Stopped when planes are finished: they are kept, and the labels come out the same."""
+    tall = np.random.default_rng(0).normal(size=(30, 30, 200)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(tall, AFFINE), files / "tall.nii")
+    script = (
+        "import sys, time; from napari_asmlp.cli import main\n"
+        "from napari_asmlp.pipeline.outputs import Outputs\n"
+        "take = Outputs.take\n"
+        "def announce(self, *a):\n"
+        "    take(self, *a)\n"
+        "    if self.finished.planes > 60:\n"
+        "        print('finished', flush=True); time.sleep(60)\n"
+        "Outputs.take = announce\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["segment", "tall.nii", "--model", "m.safetensors", "--threads", "1", "-o"]
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *words, "l.nii.gz"],
+        cwd=files,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "finished\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in err and "Traceback" not in err
+    assert not (files / "l.nii.gz").exists()
+    status, _, err = call(*words, "l.nii.gz")
+    assert status == 2 and "--resume goes on" in err
+    status, _, err = call(*words, "l.nii.gz", "--resume", "--overlap", 0.5)
+    assert status == 2 and "setting overlap" in err and err.count("\n") == 1
+    assert call(*words, "l.nii.gz", "--resume")[0] == 0
+    assert not (files / "l.nii.gz.partial").exists()
+    assert json.loads((files / "l.nii.gz.json").read_text())["resumed_planes"] > 60
+    assert call(*words, "whole.nii.gz")[0] == 0
+    assert (files / "l.nii.gz").read_bytes() == (files / "whole.nii.gz").read_bytes()
+
+
+def test_a_folder_goes_on_with_what_is_not_done(call, files):
+    (files / "in").mkdir()
+    for name in ("a.nii.gz", "b.nii.gz"):
+        (files / "in" / name).write_bytes((files / "scan.nii.gz").read_bytes())
+    words = ("segment", "in", "--model", "m.safetensors", "-o", "out")
+    assert call(*words)[0] == 0
+    (files / "out" / "b.nii.gz").unlink()
+    (files / "out" / "b.nii.gz.json").unlink()
+    before = (files / "out" / "a.nii.gz.json").read_bytes()
+    assert call(*words)[0] == 2
+    assert call(*words, "--resume")[0] == 0
+    assert (files / "out" / "a.nii.gz.json").read_bytes() == before
+    assert (files / "out" / "b.nii.gz").exists()
+
+
+def test_tta_and_uncertainty(call, files):
+    words = (*SEGMENT, "l.nii.gz", "--tta", "--uncertainty", "u.nii.gz")
+    assert call(*words)[0] == 0
+    found = nibabel.load(files / "u.nii.gz")
+    labels = nibabel.load(files / "l.nii.gz")
+    assert found.shape == (*labels.shape, 2)
+    assert found.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(found.affine, labels.affine)
+    assert 0.2 < found.get_fdata()[..., 0].max() <= 1
+    assert call(*SEGMENT, "m.nii.gz", "--uncertainty", "v.nii.gz")[0] == 0
+    assert nibabel.load(files / "v.nii.gz").shape == labels.shape
+
+
+def test_memory_is_kept_to_or_refused(call, files):
+    status, _, err = call(*SEGMENT, "l.nii.gz", "--memory", "1MB")
+    assert status == 2 and "memory 1 MB" in err and err.count("\n") == 1
+    assert call(*SEGMENT, "l.nii.gz", "--memory", "8GB")[0] == 0
+    record = json.loads((files / "l.nii.gz.json").read_text())
+    assert 0 < record["planned_memory_bytes"] <= 8e9
+
+
+def test_a_run_that_may_not_fit_says_so_once(call, monkeypatch):
+    monkeypatch.setattr("napari_asmlp.pipeline.plan.free_memory", lambda: 1000)
+    status, _, err = call(*SEGMENT, "l.nii.gz")
+    assert status == 0
+    assert err.count("give --memory") == 1
+
+
+def test_the_report_adds_up(call, files):
+    assert call(*SEGMENT, "l.nii.gz", "--report", "r.json")[0] == 0
+    report = json.loads((files / "r.json").read_text())
+    seconds = report["seconds"]
+    assert set(seconds) == {"read", "network", "other", "write", "total"}
+    assert min(seconds.values()) >= 0
+    parts = sum(value for name, value in seconds.items() if name != "total")
+    assert parts == pytest.approx(seconds["total"], abs=0.01)
+    labels = np.asarray(nibabel.load(files / "l.nii.gz").dataobj)
+    voxels = np.bincount(labels.ravel(), minlength=3)
+    names = {"front": 1, "back": 2}
+    assert report["volumes_mm3"] == {n: voxels[v] for n, v in names.items() if voxels[v]}
 
 
 @pytest.mark.parametrize("delay", [0.02, 0.1, 0.3])

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_asmlp.errors import ModelError
 from napari_asmlp.networks import folded, tiles
 from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
 from napari_asmlp.networks.folded import FoldedAsmlp
@@ -19,6 +18,7 @@ OURS = AsmlpConfig(2, 3, widths=(8, 12, 16), encoder_blocks=(1, 2, 1), decoder_b
 PORT = AsmlpConfig(
     1, 2, 2, 2, (6, 12), (1, 1), (2,), shift_size=3, norm="layer", decoder="upsample"
 )
+GROUP = [replace(config, norm="group") for config in (OURS, PORT)]
 
 
 def random_network(config: AsmlpConfig) -> Asmlp:
@@ -40,7 +40,7 @@ def planes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
 
 
 @pytest.mark.parametrize(
-    "config", [OURS, PORT, replace(OURS, shift_size=1), replace(OURS, shift_size=4)]
+    "config", [OURS, PORT, replace(OURS, shift_size=1), replace(OURS, shift_size=4), *GROUP]
 )
 def test_same_logits_however_many_planes_a_tile_holds(config: AsmlpConfig, planes: int) -> None:
     network = random_network(config)
@@ -70,11 +70,6 @@ def test_shift_of_a_tile_is_that_of_the_volume(axis: int, core: slice) -> None:
     out = torch.full((6, core.stop - core.start, 3, 4), -1.0)
     shift_into(out, hidden, core, axis, 5)
     assert torch.equal(out, whole[:, core])
-
-
-def test_a_network_that_norms_over_the_window_is_refused() -> None:
-    with pytest.raises(ModelError, match="norm 'group'"):
-        FoldedAsmlp(Asmlp(replace(OURS, norm="group")))
 
 
 def test_it_does_not_touch_its_source() -> None:

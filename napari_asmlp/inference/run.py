@@ -1,0 +1,107 @@
+"""The walk over the windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_asmlp.inference.held import HeldImage, RollingSums
+from napari_asmlp.inference.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    import torch
+
+    from napari_asmlp.inference.held import Floats, ImagePlanes
+    from napari_asmlp.inference.runner import InferenceSettings
+    from napari_asmlp.windows import Box
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is known after a window.
+
+    Attributes
+    ----------
+    done, total : windows
+    skipped : windows among those done that did not run
+    finished : lowest plane along the slab axis, and scores (K, X, Y, Z) of planes that no later
+        window touches; None but after the last window of a layer. Many come in several steps.
+    settings : those in force, as running out of memory changes them
+    network_seconds : spent in the network so far
+    """
+
+    done: int
+    total: int
+    skipped: int
+    finished: tuple[int, Floats] | None
+    settings: InferenceSettings
+    network_seconds: float
+
+
+def iter_slabs(
+    network: torch.nn.Module,
+    image: ImagePlanes | Floats,
+    boxes: Sequence[Box],
+    slab_axis: int,
+    settings: InferenceSettings,
+    first: int = 0,
+) -> Generator[Step, None, None]:
+    """Run a network over the windows of a volume.
+
+    Closing the generator stops before the next batch of windows and frees the sums.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        (B, C, X, Y, Z) float32 -> logits (B, K, X, Y, Z). Moved to the device of the settings.
+    image : ImagePlanes, or float32 array (C, X, Y, Z)
+        On the model grid.
+    boxes : sequence of Box
+        All windows, as `windows.place_windows` gives them for `slab_axis`.
+    slab_axis : int
+        Axis of the volume along which slabs are finished.
+    settings : InferenceSettings
+        Taken back by a step where memory does not suffice, see `step_down`.
+    first : int
+        Window to begin with. Those planes it finishes that earlier windows touch lack their share.
+
+    Yields
+    ------
+    Step
+        After each window.
+
+    Raises
+    ------
+    AsmlpError
+        If the network gives NaN or infinity, or one window alone does not fit into memory.
+    ModelError
+        If its logits do not have the shape of the window.
+    """
+    was_training = network.training
+    network.eval()
+    held = HeldImage(image, slab_axis)
+    runner = Runner(network, settings)
+    sums = RollingSums(boxes, slab_axis)
+    backwards = boxes[-1].start[slab_axis] < boxes[0].start[slab_axis]
+    done = first
+    try:
+        while done < len(boxes):
+            batch = boxes[done : done + runner.settings.batch]
+            held.hold(_span(batch, slab_axis))
+            for logits in runner.run([held.window(box) for box in batch], batch):
+                sums.add(done, logits)
+                done += 1
+                for finished in sums.released(done - 1, backwards=backwards):
+                    yield _step(done, len(boxes), finished, runner)
+    finally:
+        network.train(was_training)
+
+
+def _step(done: int, total: int, finished: tuple[int, Floats] | None, runner: Runner) -> Step:
+    return Step(done, total, runner.skipped, finished, runner.settings, runner.seconds)
+
+
+def _span(boxes: Sequence[Box], axis: int) -> range:
+    return range(min(box.start[axis] for box in boxes), max(box.stop[axis] for box in boxes))

@@ -1,0 +1,191 @@
+"""Blocks in C++, compiled on the user's machine when asked for: the same logits, faster still.
+
+Calls of torch compute a layer of a whole tile at a time, and the tile travels between the cores and
+their second cache for each. `block.cpp` takes a few tokens through all layers of a block at a time.
+It needs a C++ compiler (GCC or Clang), once: compiling takes a few seconds, and the result stays in
+the cache folder of the user.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import platformdirs
+import torch
+from torch import Tensor, nn
+
+from napari_asmlp.errors import AsmlpError
+from napari_asmlp.networks.folded import FoldedAsmlp
+from napari_asmlp.networks.tiles import FoldedBlock, FoldedBlocks, FoldedLinear, Scratch, each
+
+SOURCE, HEADER = (Path(__file__).with_name(name) for name in ("block.cpp", "chunks.h"))
+COMPILERS = ("c++", "g++", "clang++")
+# No -ffast-math: it would hide NaN, and flush denormals for the whole process.
+FLAGS = (
+    *("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC"),
+    *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+)
+# Apple's Clang has no OpenMP: the block then runs on one thread.
+OPENMP: tuple[tuple[str, ...], ...] = (("-fopenmp",), ())
+
+
+class _Linear(ctypes.Structure):
+    """`Linear` of block.cpp."""
+
+    _fields_ = (
+        ("weight", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("outputs", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+    )
+
+
+class _Block(ctypes.Structure):
+    """`Block` of block.cpp."""
+
+    _fields_ = (
+        ("channels", ctypes.c_int64),
+        ("shift_size", ctypes.c_int64),
+        ("whole", ctypes.c_int64),
+        ("eps", ctypes.c_float),
+        ("gain", ctypes.c_void_p),
+        ("offset", ctypes.c_void_p),
+        ("linear_in", _Linear),
+        ("branches", _Linear * 3),
+        ("linear_out", _Linear),
+        ("widen", _Linear),
+        ("narrow", _Linear),
+    )
+
+
+class CompiledBlock(nn.Module):
+    """A `FoldedBlock` in C++, for tokens of one dtype, float32 or bfloat16."""
+
+    def __init__(self, block: FoldedBlock, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+        self._kept: list[Tensor] = []  # what the addresses below are of
+        self._block = _Block(
+            len(block.gain),
+            block.shift_size,
+            block.whole,
+            block.normal.eps,
+            self._address(block.gain.flatten()),
+            self._address(block.offset.flatten()),
+            self._linear(block.linear_in),
+            (_Linear * 3)(*map(self._linear, each(block.branches, FoldedLinear))),
+            *map(self._linear, (block.linear_out, block.widen, block.narrow)),
+        )
+
+    def _address(self, values: Tensor) -> int:
+        self._kept.append(values.contiguous())
+        return self._kept[-1].data_ptr()
+
+    def _linear(self, linear: FoldedLinear) -> _Linear:
+        outputs, inputs = linear.weight.shape
+        rows = library().panel_rows()
+        bias = torch.zeros(-(-outputs // rows) * rows)
+        bias[:outputs] = linear.bias[:, 0]
+        pairs = self._dtype == torch.bfloat16 and bool(library().multiplies_pairs())
+        weight = panels(linear.weight, rows, pairs=pairs)
+        return _Linear(self._address(weight), self._address(bias), outputs, inputs)
+
+    def forward(self, tokens: Tensor, scratch: Scratch) -> Tensor:  # noqa: ARG002  # as FoldedBlock
+        """(C, X, Y, Z) of the block's dtype -> the same tensor, overwritten."""
+        if tokens.dtype != self._dtype or not tokens.is_contiguous():
+            raise ValueError(f"tokens are contiguous {self._dtype}, not {tokens.dtype}")
+        half = self._dtype == torch.bfloat16
+        run = library().run_bfloat16 if half else library().run_float32
+        shape = (ctypes.c_int64 * 3)(*tokens.shape[1:])
+        address = ctypes.c_void_p(tokens.data_ptr())
+        run(ctypes.byref(self._block), address, shape, torch.get_num_threads())
+        return tokens
+
+
+def compiled(network: FoldedAsmlp, dtype: torch.dtype) -> FoldedAsmlp:
+    """Put compiled blocks into a folded network of float32, and convert it to a dtype.
+
+    Parameters
+    ----------
+    network : FoldedAsmlp
+        As made of an `Asmlp`; it is changed.
+    dtype : torch.dtype
+        float32 or bfloat16.
+
+    Raises
+    ------
+    AsmlpError
+        If there is no C++ compiler, or it cannot compile the blocks.
+    """
+    for stage in list(network.modules()):
+        if isinstance(stage, FoldedBlocks):
+            blocks = each(stage.blocks, FoldedBlock)
+            stage.blocks = nn.ModuleList(CompiledBlock(block, dtype) for block in blocks)
+    return network.to(dtype)
+
+
+def panels(weight: Tensor, rows: int, *, pairs: bool) -> Tensor:
+    """Lay a weight out as products read it, with zeros where it is too small.
+
+    (M, K) -> (M / rows, K, rows) float32, or with `pairs` (M / rows, K / 2, rows, 2) bfloat16.
+    """
+    outputs, inputs = weight.shape
+    height, width = -(-outputs // rows), inputs + inputs % 2 if pairs else inputs
+    padded = weight.new_zeros(height * rows, width)
+    padded[:outputs, :inputs] = weight
+    if not pairs:
+        return padded.view(height, rows, width).transpose(1, 2)
+    return padded.bfloat16().view(height, rows, width // 2, 2).transpose(1, 2)
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """Return the compiled blocks, from the cache where they are there.
+
+    Raises
+    ------
+    AsmlpError
+        If there is no C++ compiler, or it cannot compile them.
+    """
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None:
+        raise AsmlpError(
+            "compiled blocks need a C++ compiler, and none of"
+            f" {', '.join(COMPILERS)} is there: install GCC or Clang, or run without them"
+        )
+    path = platformdirs.user_cache_path("napari-asmlp") / f"block-{_key(compiler)}.so"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _compile(compiler, path)
+    return ctypes.CDLL(str(path))
+
+
+def _key(compiler: str) -> str:
+    """Return what the result depends on: source, flags, compiler and processor."""
+    macros = _run([compiler, "-march=native", "-x", "c++", "-dM", "-E", os.devnull]).stdout
+    sources = SOURCE.read_bytes() + HEADER.read_bytes()
+    return hashlib.sha256(sources + repr(FLAGS).encode() + macros).hexdigest()[:16]
+
+
+def _compile(compiler: str, path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder, path.name)
+        for more in OPENMP:
+            done = _run([compiler, *FLAGS, *more, str(SOURCE), "-o", str(made)])
+            if done.returncode == 0:
+                made.replace(path)
+                return
+    first = done.stderr.decode(errors="replace").strip().partition("\n")[0]
+    raise AsmlpError(f"{compiler} cannot compile {SOURCE}: {first}; run without compiled blocks")
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command, capture_output=True, check=False)  # a compiler

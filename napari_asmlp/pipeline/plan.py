@@ -1,0 +1,271 @@
+"""What a segmentation will take, before it begins: windows, settings, memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from napari_asmlp.devices import resolve_device, resolve_precision
+from napari_asmlp.errors import SettingsError, VolumeError
+from napari_asmlp.grid import Region, Triple
+from napari_asmlp.inference import InferenceSettings, step_down
+from napari_asmlp.inference.held import RELEASED_AT_ONCE
+from napari_asmlp.pipeline.settings import format_size
+from napari_asmlp.preprocess import Placement, place
+from napari_asmlp.provenance import free_memory, physical_memory, resident_memory
+from napari_asmlp.volume import smallest_unsigned
+from napari_asmlp.windows import count_windows, place_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_asmlp.model import Card, Model
+    from napari_asmlp.pipeline.settings import SegmentSettings
+    from napari_asmlp.volume import Volume
+    from napari_asmlp.windows import Box
+
+# A field of view this many times that of the training is another task, and takes another model.
+_FIELD_OF_VIEW_LIMIT = 2.0
+_MOST_WINDOWS = 1_000_000
+
+# Measured, rounded up: float32 numbers for each channel of the finest tokens of a window.
+_ACTIVATIONS_FOLDED, _ACTIVATIONS = 10, 60
+_LOGITS = 5  # copies of a window's logits: of the network, in the sums' steps, weighted, ...
+_LIBRARIES = 60_000_000  # what torch and scipy take beside that, once they work
+_RESAMPLING = 400_000_000  # at most, while planes are interpolated
+_CONVERTING = 6 * 8  # bytes for each voxel of the few planes that are read at once
+_READ_AT_ONCE = 1 << 21
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a volume will be segmented.
+
+    Attributes
+    ----------
+    placement : of the volume, or its region, on the model grid
+    window : voxels of a window
+    boxes : all windows
+    inference : settings of the network
+    memory : planned largest size of this process in bytes
+    free : memory that the system could still give when the plan was made; None where unknown
+    """
+
+    placement: Placement
+    window: Triple
+    boxes: list[Box]
+    inference: InferenceSettings
+    memory: int
+    free: int | None
+
+    @property
+    def lacks_memory(self) -> bool:
+        """Whether more may be needed than the system has free; it can still go well."""
+        return self.free is not None and self.memory - resident_memory() > self.free
+
+    def describe(self) -> str:
+        """Return in a few words what it will take."""
+        free = "" if self.free is None else f" ({format_size(self.free)} free)"
+        shape = "x".join(map(str, self.boxes[0].shape))
+        count = f"{len(self.boxes)} window{'s' * (len(self.boxes) > 1)}"
+        return f"{count} of {shape} voxels, {format_size(self.memory)} of memory{free}"
+
+
+def make_plan(volume: Volume, model: Model, settings: SegmentSettings, *, in_memory: bool) -> Plan:
+    """Choose windows and settings of the network, within the memory that is allowed.
+
+    Parameters
+    ----------
+    volume, model, settings : what is asked for
+    in_memory : whether the results will be held in memory, not in files
+
+    Raises
+    ------
+    SettingsError
+        If the least that the run needs is more than `settings.memory`, or than this machine has.
+    """
+    card = model.card
+    placement = place(volume.grid, card.preprocessing, settings.region)
+    inference = _inference(model, settings)
+    need = _Need(volume, model, settings, placement, in_memory, resident_memory())
+    window = _smaller(card.window, placement.model_grid.shape)
+    _check_machine(volume, model, placement, need.bytes(window, inference))
+    if settings.memory is not None:
+        window, inference = _fitted(need, window, inference, settings)
+    if count_windows(placement.model_grid.shape, window, settings.overlap) > _MOST_WINDOWS:
+        raise SettingsError(
+            f"{volume.name} ({placement.canonical_grid.describe()}) on the grid of model"
+            f" {card.name!r} ({placement.model_grid.describe()}) takes over {_MOST_WINDOWS}"
+            " windows: check its spacing, or choose a region"
+        )
+    boxes = place_windows(
+        placement.model_grid.shape,
+        window,
+        settings.overlap,
+        placement.slab_axis,
+        backwards=placement.slab_reversed,
+    )
+    memory = need.bytes(window, inference)
+    return Plan(placement, window, boxes, inference, memory, free_memory())
+
+
+def check_fit(volume: Volume, model: Model, settings: SegmentSettings) -> None:
+    """Raise a `SettingsError` or `VolumeError` where a model is not made for a volume.
+
+    A volume of over twice the extent that the model was trained on is refused unless a region is
+    given: such a model finds its organ everywhere.
+    """
+    card = model.card
+    if volume.kind == "labels":
+        raise VolumeError(f"{volume.name}: holds labels; segment the image they belong to")
+    if volume.channels != card.in_channels:
+        raise SettingsError(
+            f"{volume.name} has {volume.channels} channels, model {card.name!r} takes"
+            f" {card.in_channels}: choose one of a 4D file with --volume N"
+        )
+    if settings.region is not None:
+        Region.parse(str(settings.region), volume.grid.shape)
+    elif card.field_of_view_mm is not None:
+        extent = place(volume.grid, card.preprocessing).canonical_grid.extent_mm
+        limits = [_FIELD_OF_VIEW_LIMIT * mm for mm in card.field_of_view_mm]
+        if any(mm > limit for mm, limit in zip(extent, limits, strict=True)):
+            raise SettingsError(
+                f"{volume.name} extends over {_times(extent)} mm, over twice what model"
+                f" {card.name!r} was trained on ({_times(card.field_of_view_mm)} mm): choose a"
+                " region around the structure (Region in the window; --region i0:i1,j0:j1,k0:k1)"
+            )
+
+
+def mirror_axes(card: Card) -> tuple[int, ...]:
+    """Return the axes of the model grid that windows may be mirrored along.
+
+    Those of its training, where the card holds its recipe: a model that never saw left and right
+    swapped may tell them apart.
+    """
+    augmentation: Any = card.recipe.get("augmentation")
+    if not isinstance(augmentation, dict) or "flip_axes" not in augmentation:
+        return (0, 1, 2)
+    return tuple(sorted({int(axis) for axis in augmentation["flip_axes"]} & {0, 1, 2}))
+
+
+@dataclass(frozen=True)
+class _Need:
+    """What memory a run needs; every number is an estimate, rather too high."""
+
+    volume: Volume
+    model: Model
+    settings: SegmentSettings
+    placement: Placement
+    in_memory: bool
+    already: int  # of this process, before the run
+
+    def bytes(self, window: Triple, inference: InferenceSettings) -> int:
+        """Return the largest size of this process."""
+        return (
+            self.already
+            + _LIBRARIES
+            + self._slab(window, inference)
+            + self._network(window, inference)
+            + self._outputs()
+        )
+
+    def _slab(self, window: Triple, inference: InferenceSettings) -> int:
+        """Return that of sums and image of a layer, and of what is read and released at a time."""
+        axis, shape = self.placement.slab_axis, self.placement.model_grid.shape
+        plane = math.prod(shape) // shape[axis]
+        outputs = self.model.card.out_channels + inference.disagreement
+        sums = 4 * outputs * plane * window[axis]
+        image = 2 * 4 * self.volume.channels * plane * window[axis]
+        released = 3 * 4 * min(max(RELEASED_AT_ONCE, outputs * plane), outputs * math.prod(shape))
+        source = self.placement.canonical_grid.shape
+        read = _CONVERTING * min(
+            max(_READ_AT_ONCE, math.prod(source) // source[axis]), math.prod(source)
+        )
+        resampling = 0
+        if self.placement.resamples:
+            step = math.ceil(source[axis] / shape[axis]) + 2
+            layer = 6 * 4 * outputs * math.prod(source) // source[axis]
+            resampling = max(layer * min(step, 2), min(_RESAMPLING, layer * source[axis]))
+        return sums + image + released + read + resampling
+
+    def _network(self, window: Triple, inference: InferenceSettings) -> int:
+        config, size = self.model.card.network, math.prod(window)
+        folded = inference.device.type == "cpu" and config.norm == "layer"
+        numbers = _ACTIVATIONS_FOLDED if folded else _ACTIVATIONS
+        each = 4 if folded or inference.precision == "fp32" else 3
+        tokens = numbers * each * size // config.patch_size**3 * config.widths[0]
+        logits = 4 * _LOGITS * size * config.out_channels
+        return inference.batch * (tokens + logits * (2 if inference.mirror_axes else 1))
+
+    def _outputs(self) -> int:
+        if not self.in_memory:
+            return 0
+        card, settings = self.model.card, self.settings
+        highest = max(entry.value for entry in card.labels)
+        each = 2 * smallest_unsigned(highest).itemsize  # once more when they are looked through
+        each += 4 * card.out_channels * settings.probabilities + 2 * settings.uncertainty
+        return each * math.prod(self.volume.grid.shape)
+
+
+def _fitted(
+    need: _Need,
+    window: Triple,
+    inference: InferenceSettings,
+    settings: SegmentSettings,
+) -> tuple[Triple, InferenceSettings]:
+    """Return a window and settings that fit into the memory allowed.
+
+    First fewer windows at once, then windows with fewer planes along the slab axis, then a lower
+    precision, if the user left it open.
+    """
+    budget, axis = settings.memory or 0, need.placement.slab_axis
+    unit = need.model.card.multiple_of
+    while (needed := need.bytes(window, inference)) > budget:
+        if inference.batch > 1:
+            inference = replace(inference, batch=inference.batch // 2)
+        elif window[axis] > unit:
+            planes = max(unit, (window[axis] - 1) // unit * unit)
+            most = [planes if n == axis else size for n, size in enumerate(window)]
+            window = _smaller(window, most)
+        elif inference.precision == "fp32" and settings.precision == "auto":
+            inference = step_down(inference) or inference
+        else:
+            raise SettingsError(
+                f"memory {format_size(budget)}: {need.volume.name} with model"
+                f" {need.model.card.name!r} needs {format_size(needed)} at least: allow more, or"
+                " choose a region"
+            )
+    return window, inference
+
+
+def _check_machine(volume: Volume, model: Model, placement: Placement, needed: int) -> None:
+    """Refuse what cannot fit: mostly a header or a spacing that is wrong by orders of magnitude."""
+    available = physical_memory()
+    if available is not None and needed > available:
+        raise SettingsError(
+            f"{volume.name} ({placement.canonical_grid.describe()}) on the grid of model"
+            f" {model.card.name!r} ({placement.model_grid.describe()}) needs"
+            f" {format_size(needed)}, this machine has {format_size(available)}: check its"
+            " spacing, or choose a region"
+        )
+
+
+def _inference(model: Model, settings: SegmentSettings) -> InferenceSettings:
+    device, axes = resolve_device(settings.device), mirror_axes(model.card)
+    return InferenceSettings(
+        device,
+        resolve_precision(settings.precision, device),
+        mirror_axes=axes if settings.mirror else (),
+        disagreement=settings.mirror and settings.uncertainty and bool(axes),
+        softmax=model.card.activation == "softmax",
+    )
+
+
+def _smaller(one: Sequence[int], other: Sequence[int]) -> Triple:
+    x, y, z = (min(pair) for pair in zip(one, other, strict=True))
+    return x, y, z
+
+
+def _times(values: tuple[float, ...]) -> str:
+    return "x".join(f"{value:.4g}" for value in values)
