@@ -128,6 +128,12 @@ def _add_conduct(parser: argparse.ArgumentParser) -> None:
         " average",
     )
     parser.add_argument(
+        "--compiled",
+        action="store_true",
+        help="on a CPU, compile the network's blocks for it (seconds, once) and run those; takes a"
+        " C++ compiler",
+    )
+    parser.add_argument(
         "--memory",
         type=_size,
         metavar="SIZE",
@@ -158,6 +164,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         probabilities=options.probabilities is not None,
         uncertainty=options.uncertainty is not None,
         mirror=options.tta,
+        compiled=options.compiled,
         memory=options.memory,
     )
     tasks = plan(options)

@@ -15,6 +15,7 @@ from napari_asmlp.devices import DTYPES, autocast, half_precision, resolve_preci
 from napari_asmlp.errors import AsmlpError, ModelError
 from napari_asmlp.inference.held import LARGEST_LOGIT
 from napari_asmlp.networks.asmlp import Asmlp
+from napari_asmlp.networks.compiled import compiled
 from napari_asmlp.networks.folded import FoldedAsmlp, can_fold
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class InferenceSettings:
     disagreement : whether the mean entropy of the mirrored windows follows the logits, as one
         output more: a share of the largest there can be
     softmax : whether the outputs of the network are exclusive; matters to the two above
+    compiled : on a CPU in fp32 or bf16, whether the blocks are compiled for it first
     """
 
     device: torch.device
@@ -54,6 +56,7 @@ class InferenceSettings:
     mirror_axes: tuple[int, ...] = ()
     disagreement: bool = False
     softmax: bool = True
+    compiled: bool = False
 
 
 class Runner:
@@ -157,10 +160,18 @@ class Runner:
 
 
 def prepared(network: torch.nn.Module, settings: InferenceSettings) -> torch.nn.Module:
-    """Return what gives a network's logits fastest: itself on its device, or folded for a CPU."""
+    """Return what gives a network's logits fastest: itself on its device, or folded for a CPU.
+
+    Raises
+    ------
+    AsmlpError
+        If it is to be compiled, and there is no C++ compiler.
+    """
     network = network.to(settings.device)
     if settings.device.type != "cpu" or not isinstance(network, Asmlp):
         return network
+    if settings.compiled and settings.precision != "fp16":
+        return compiled(FoldedAsmlp(network), DTYPES[settings.precision])
     return FoldedAsmlp(network).to(DTYPES[settings.precision]) if can_fold(network) else network
 
 

@@ -259,6 +259,7 @@ def _inference(model: Model, settings: SegmentSettings) -> InferenceSettings:
         mirror_axes=axes if settings.mirror else (),
         disagreement=settings.mirror and settings.uncertainty and bool(axes),
         softmax=model.card.activation == "softmax",
+        compiled=settings.compiled,
     )
 
 

@@ -28,6 +28,8 @@ class SegmentSettings:
     mirror : whether each window also runs mirrored, along the axes that the model was trained to
         be mirrored along, or along all where its card does not say; the mean counts
     memory : bytes that the process may use at most; None sets no bound
+    compiled : whether a CPU runs blocks compiled for it: seconds once, then faster; takes a C++
+        compiler
     """
 
     device: str = "auto"
@@ -38,6 +40,7 @@ class SegmentSettings:
     uncertainty: bool = False
     mirror: bool = False
     memory: int | None = None
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an overlap that windows cannot have."""

@@ -63,7 +63,7 @@ _ANYWHERE, _CANVAS = "anywhere", "in the image"
 SHORTCUTS = (
     Shortcut(_EXPORT, "export", "Export the labels", "labels are selected"),
     Shortcut("Ctrl+Z", "undo", "Undo the last edit of the labels", _ANYWHERE),
-    Shortcut("Ctrl+Shift+Z", "redo", "Redo it", _ANYWHERE),
+    Shortcut("Ctrl+Shift+Z", "redo", "Redo what was undone", _ANYWHERE),
     Shortcut("Ctrl+Return", "run", "Run the model", "the Segment panel is open"),
     Shortcut("Ctrl+.", "cancel", "Cancel what is being computed", _ANYWHERE),
     Shortcut("Shift+T", "toggle_planes", "Three planes, or one", _CANVAS),

@@ -99,9 +99,8 @@ def _grid_of(layer: Any) -> Grid | None:
 def _warn(viewer: ViewerModel, second: tuple[Image, Grid], first: tuple[Image, Grid]) -> None:
     (layer, ours), (other, theirs) = second, first
     text = (
-        f"{layer.name!r} lies tilted by {angle_between(theirs, ours):.1f}° to {other.name!r}: on"
-        f" screen they are up to {apart_mm(theirs, ours):.1f} mm apart. Resample one onto the"
-        " other, here or under Layers > Transform"
+        f"{layer.name!r} is tilted by {angle_between(theirs, ours):.1f}° against {other.name!r} and"
+        f" shown up to {apart_mm(theirs, ours):.2g} mm off: resample it"
     )
     shown, moving = ref(viewer), ref(layer)
 

@@ -100,7 +100,7 @@ def test_a_pair_is_warned_of_once(notes):
     viewer.add_layer(layer_on(grid(), "second"))
     viewer.add_layer(layer_on(grid(), "second again"))
     (note,) = notes
-    assert "'second' lies tilted by 10.0° to 'first'" in note
+    assert "'second' is tilted by 10.0° against 'first'" in note
     viewer.add_image(np.zeros((3, 4, 5)))  # of somebody else: nobody knows how it lies
     assert len(notes) == 1
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MARGIN = 6  # all in pixels
 _GAP = 9  # around the point, so that the crosshair does not cover what it points at
 _LINE_ALPHA = 170
-_TEXT, _SHADOW = QColor("white"), QColor(0, 0, 0, 200)
+_TEXT, _BACKDROP = QColor("white"), QColor(0, 0, 0, 150)
 
 
 class Annotations(QWidget):
@@ -156,7 +156,8 @@ class Annotations(QWidget):
             return ""
         axis = dims.ndim - len(AXIS_LABELS) + plane.sliced
         if self.is_anatomical:
-            return f"{plane.name}  {AXIS_LABELS[plane.sliced]} {dims.point[axis]:.1f} mm"
+            place = f"{dims.point[axis]:.1f} mm".replace("-", "\u2212")
+            return f"{plane.name}  {AXIS_LABELS[plane.sliced]} {place}"
         return f"{plane.axes}  {dims.current_step[axis]}"
 
     def _pixel(self) -> QPointF:
@@ -192,6 +193,7 @@ def _draw_text(
     painter: QPainter, inside: QRectF, flags: Qt.AlignmentFlag, text: str, colour: QColor
 ) -> None:
     """Draw text that can be read on black and on white."""
-    for offset, pen in ((1, _SHADOW), (0, colour)):
-        painter.setPen(pen)
-        painter.drawText(inside.translated(offset, offset), flags, text)
+    box = painter.boundingRect(inside, flags, text).adjusted(-3, 0, 3, 0)
+    painter.fillRect(box, _BACKDROP)
+    painter.setPen(colour)
+    painter.drawText(inside, flags, text)

@@ -55,7 +55,7 @@ def test_the_other_planes_come_and_go(opened: Any, qtbot: Any) -> None:
     main_window = planes._main.window()
     assert len(main_window.findChildren(QtViewer)) == 3
     # voxel (3, 3, 4) of the file: 10 - 3, 20 - 3 * 4 and -30 + 2 * 3 mm along R, A and S
-    assert captions(planes) == ["Axial  S -24.0 mm", "Coronal  A 8.0 mm", "Sagittal  R 7.0 mm"]
+    assert captions(planes) == ["Axial  S −24.0 mm", "Coronal  A 8.0 mm", "Sagittal  R 7.0 mm"]
     toggle_planes(opened)
     assert not planes_shown(opened)
     qtbot.waitUntil(lambda: len(main_window.findChildren(QtViewer)) == 1)
