@@ -223,7 +223,7 @@ class Step:
 
     def to_bytes(self) -> bytes:
         """Return the step as bytes, without its layout, which is that of the array."""
-        title = self.title.encode()[:255]
+        title = self.title.encode(errors="backslashreplace")[:255]
         head = bytes([self.kind == "prediction", len(title)]) + title
         return head + b"".join(part.to_bytes() for part in self.parts)
 

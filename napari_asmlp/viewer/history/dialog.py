@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import napari
 
 _COLUMNS = ("Labels", "File", "Last edit", "Not exported")
+_FILE = 1
+_FILE_WIDTH = 160  # pixels; longer names are cut, and told in full by their tooltips
 
 
 class RecoverDialog(QDialog):
@@ -66,7 +68,7 @@ class RecoverDialog(QDialog):
             layout.addWidget(widget)
         self.table.itemSelectionChanged.connect(self._show_enabled)
         self.table.selectAll()
-        self.resize(640, 260)
+        self.resize(760, 260)
 
     def _selected(self) -> list[Summary]:
         rows = sorted({index.row() for index in self.table.selectedIndexes()})
@@ -116,11 +118,20 @@ def _table(journals: Sequence[Summary]) -> QTableWidget:
     table.verticalHeader().hide()
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    stretch = QHeaderView.ResizeMode.Stretch
-    table.horizontalHeader().setSectionResizeMode(stretch)
     for row, held in enumerate(journals):
         for column, text in enumerate(describe(held)):
             item = QTableWidgetItem(text)
-            item.setToolTip(str(held.header.path) if column == 1 and held.header.path else text)
+            item.setToolTip(str(held.header.path) if column == _FILE and held.header.path else text)
             table.setItem(row, column, item)
+    _share_width(table)
     return table
+
+
+def _share_width(table: QTableWidget) -> None:
+    """Give the names of layers what the other columns leave."""
+    header, mode = table.horizontalHeader(), QHeaderView.ResizeMode
+    header.setSectionResizeMode(mode.ResizeToContents)
+    header.setSectionResizeMode(0, mode.Stretch)
+    if table.sizeHintForColumn(_FILE) > _FILE_WIDTH:
+        header.setSectionResizeMode(_FILE, mode.Interactive)
+        header.resizeSection(_FILE, _FILE_WIDTH)

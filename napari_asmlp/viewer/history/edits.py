@@ -24,7 +24,7 @@ from napari_asmlp.edit.beneath import lay_beneath
 from napari_asmlp.edit.history import History, Kind, Layout, Step
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.viewer.edit.brush import PaintGuard
-from napari_asmlp.viewer.history.hooks import MASKED_PAINTER, call, can_guard, wrap
+from napari_asmlp.viewer.history import hooks
 from napari_asmlp.viewer.history.places import Places, array_of, is_same
 from napari_asmlp.viewer.history.stamp import Clock, Stamp
 
@@ -119,7 +119,7 @@ class Edits:
     def can_guard(self) -> bool:
         """Whether this napari lets `guard` limit what is painted."""
         layer = self._layer()
-        return layer is not None and can_guard(layer)
+        return layer is not None and hooks.can_guard(layer)
 
     @property
     def undo_title(self) -> str:
@@ -178,7 +178,7 @@ class Edits:
     def end_strokes(self) -> None:
         """Make a stroke that is under way a step: what comes now comes after it."""
         for layer in list(self._shown):
-            call(layer, "_commit_staged_history")
+            hooks.end_stroke(layer)
 
     def lay_beneath(self, box: tuple[slice, ...], result: NDArray[Any]) -> None:
         """Write a result where the labels are 0, as if it had been there before all edits.
@@ -227,13 +227,12 @@ class Edits:
 
     def _adopt(self, layer: Labels) -> None:
         """Make a layer's undo and painting ours."""
-        layer._history_limit = 0  # napari's own history keeps nothing
-        call(layer, "_reset_history")
+        hooks.keep_no_history(layer)
         layer.undo, layer.redo = self.undo, self.redo
         for name in _PAINTERS:
-            wrap(layer, name, self._settled)
-        if can_guard(layer):
-            wrap(layer, MASKED_PAINTER, self._guarded)
+            hooks.wrap(layer, name, self._settled)
+        if hooks.can_guard(layer):
+            hooks.wrap(layer, hooks.MASKED_PAINTER, self._guarded)
         layer.events.paint.connect(self._painted)
 
     def _settled(self, *arguments: Any) -> tuple[Any, ...]:
@@ -266,6 +265,8 @@ class Edits:
         self._writing = None
         self._waiting.clear()
         self.history.clear()
+        for shown in list(self._shown):
+            hooks.drop_stroke(shown)  # it was painted into the array that is gone
         self._shown.clear()
         if layer is not None and is_editable(layer):
             self._take(layer)

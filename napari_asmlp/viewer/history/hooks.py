@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 MASKED_PAINTER = "_apply_mask_to_data"  # brush, fill and polygon all pass through it
+_RESET = "_reset_history"
 _MASKED_PARAMETERS = 5  # the layer, data, mask, value and box
 
 
@@ -25,6 +26,37 @@ def wrap(layer: Labels, name: str, before: Callable[..., tuple[Any, ...]]) -> No
         return method(owner(), *before(*arguments), **settings)
 
     setattr(layer, name, wrapped)
+
+
+def keep_no_history(layer: Labels) -> None:
+    """Let a layer keep nothing of what is painted in it, but tell of each stroke.
+
+    napari resets its history, too, when a layer can no longer be edited: what has been painted of a
+    stroke then is a stroke.
+    """
+    layer._history_limit = 0
+    call(layer, _RESET)
+    owner = ref(layer)
+
+    def ended() -> tuple[Any, ...]:
+        itself = owner()
+        if itself is not None:
+            end_stroke(itself)
+        return ()
+
+    if hasattr(type(layer), _RESET):
+        wrap(layer, _RESET, ended)
+
+
+def end_stroke(layer: Labels) -> None:
+    """Let a layer tell what has been painted of a stroke that is under way."""
+    call(layer, "_commit_staged_history")
+
+
+def drop_stroke(layer: Labels) -> None:
+    """Forget a stroke that is under way; what it painted stays."""
+    if getattr(layer, "_staged_history", None):
+        layer._staged_history = []
 
 
 def can_guard(layer: Labels) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import secrets
 import time
 from pathlib import Path
@@ -38,7 +39,7 @@ from napari_asmlp.viewer.history.records import (
     Tally,
     number,
 )
-from napari_asmlp.viewer.history.writer import File, Writer
+from napari_asmlp.viewer.history.writer import NO_MEMORY, File, Writer
 from napari_asmlp.viewer.layers import is_labels
 
 if TYPE_CHECKING:
@@ -96,6 +97,12 @@ def resume(layer: Labels, restored: Restored) -> None:
     edits.changed.emit()
 
 
+def pid_in(path: Path) -> int | None:
+    """Return the process that began a journal, as its name says; None if it does not."""
+    match = re.fullmatch(rf"\d+-\d+-(\d+)-[0-9a-f]+{re.escape(SUFFIX)}", path.name)
+    return int(match[1]) if match else None
+
+
 def is_open(path: Path) -> bool:
     """Tell whether a layer of this process writes a journal."""
     return any(journal.path == path for journal in _open.values())
@@ -143,12 +150,12 @@ class Journal:
         self._tally = Tally() if restored is None else restored.held.tally
         self._created = time.time() if restored is None else restored.header.created
         if restored is None:
-            stamp = time.strftime("%Y%m%d-%H%M%S")
-            name = f"{stamp}-{os.getpid()}-{secrets.token_hex(3)}{SUFFIX}"
-            self._file = File(folder() / name)
+            self._file = File(folder() / _new_name(), layer.name)
         else:
-            self._file = File(restored.path, restored.stop)
+            self._file = File(restored.path, layer.name, restored.stop)
         _open[self._id] = self
+        self._edits.settle()  # the base is a whole state, neither half an edit nor half a stroke
+        self._edits.end_strokes()
         self._begin(with_base=restored is None)
         self._edits.recorded.connect(self._record)
         for event in (layer.events.name, layer.events.colormap, layer.events.features):
@@ -192,8 +199,7 @@ class Journal:
         self._stale = True
         self._write_look()
         if with_base:
-            array = self._edits.array  # read by the writer while edits go on: see `records`
-            _writer.append(self._file, BASE, lambda: Step.of_all(array).to_bytes())
+            self._write_base()
             history = self._edits.history
             for step in (*history.past, *reversed(history.future)):
                 _writer.append(self._file, PAST, step.to_bytes)
@@ -201,6 +207,15 @@ class Journal:
             for _ in history.future:
                 _writer.append(self._file, FUTURE, bytes)
                 self._tally.note(FUTURE)
+
+    def _write_base(self) -> None:
+        """Write all labels as they are now: a copy, since edits go on while they are packed."""
+        try:
+            labels = self._edits.array.copy(order=self._edits.layout.order)
+        except MemoryError:
+            _writer.give_up(self._file, NO_MEMORY)
+            return
+        _writer.append(self._file, BASE, lambda: Step.of_all(labels).to_bytes())
 
     def _record(self, what: str, step: Step | None) -> None:
         if what == "replace":
@@ -222,6 +237,11 @@ class Journal:
             self._stale = False
             header = header_of(layer, self._edits.layout, self._unsaved, self._created)
             _writer.append(self._file, HEADER, lambda: header.model_dump_json().encode())
+
+
+def _new_name() -> str:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return f"{stamp}-{os.getpid()}-{secrets.token_hex(3)}{SUFFIX}"
 
 
 def _of(layer: Labels) -> list[Journal]:

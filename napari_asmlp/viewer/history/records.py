@@ -13,9 +13,9 @@ S     saved: how many changes a file now holds
 E     end: the layer has been closed
 ====  ==========================================================================
 
-A base may be taken while the labels are being edited: whatever is edited is recorded after it, so
-replaying the records on it gives each voxel its right value. Reading stops at the first record that
-is cut off or damaged, which is where the writing process was killed.
+A base is the labels between two edits, and each edit is one record, so that whatever is replayed up
+to some record is a state that was. Reading stops at the first record that is cut off or damaged,
+which is where the writing process was killed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import IO, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from napari_asmlp.edit.history import History, Layout, Step
 from napari_asmlp.edit.runs import Order
@@ -45,9 +45,20 @@ _NUMBER = struct.Struct("<Q")
 _LARGEST_HEADER = 2**22  # bytes
 _MOST_VOXELS = 2**36
 
+
+def _writable(text: Any) -> Any:
+    """Escape what UTF-8 cannot hold, as in names of files in an older encoding."""
+    return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
+
+
+_Text = Annotated[str, BeforeValidator(_writable)]
 _Size = Annotated[int, Field(gt=0)]
 Colour = tuple[float, float, float, float]
 _Four = tuple[float, float, float, float]
+
+
+class CutOffError(VolumeError):
+    """A journal ends before it holds any labels."""
 
 
 class Header(BaseModel):
@@ -73,17 +84,17 @@ class Header(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str
+    name: _Text
     shape: Annotated[tuple[_Size, ...], Field(min_length=1, max_length=8)]
     dtype: Annotated[str, Field(pattern=r"^[<|>][iu][1248]$")]
     order: Order
     affine: tuple[_Four, _Four, _Four, _Four] | None = None
     scale: tuple[float, ...] = ()
     translate: tuple[float, ...] = ()
-    units: tuple[str, ...] = ()
-    path: str | None = None
+    units: tuple[_Text, ...] = ()
+    path: _Text | None = None
     path_kind: str = "image"
-    names: dict[int, str] = {}
+    names: dict[int, _Text] = {}
     colours: dict[int, Colour] = {}
     locked: tuple[int, ...] = ()
     unsaved: bool = False
@@ -165,14 +176,13 @@ class Summary:
         The latest.
     tally
         Its changes, and whether a file holds them.
-    has_base, ended
-        Whether there is something to replay on, and whether the layer has been closed.
+    ended
+        Whether the layer has been closed.
     """
 
     path: Path
     header: Header
     tally: Tally
-    has_base: bool
     ended: bool
 
     @property
@@ -223,6 +233,8 @@ def summary(path: Path) -> Summary:
 
     Raises
     ------
+    CutOffError
+        If it ends before any labels.
     VolumeError
         If it is none, or its header is damaged.
     OSError
@@ -242,11 +254,11 @@ def summary(path: Path) -> Summary:
                 has_base = True
             elif kind in (PAST, FUTURE, COMMIT, UNDO, REDO):
                 tally.note(kind)
-    if header is None:
-        raise VolumeError(f"{path}: this journal has no header")
+    if header is None or not has_base:
+        raise CutOffError(f"{path}: this journal ends before any labels")
     unsaved = header.unsaved and not tally.saved
     header = header.model_copy(update={"unsaved": unsaved})
-    return Summary(path, header, tally, has_base, ended)
+    return Summary(path, header, tally, ended)
 
 
 def replay(path: Path) -> Generator[None, None, Restored]:
@@ -302,7 +314,7 @@ def _next(kind: bytes, payload: bytes, history: History, header: Header, path: P
 def _records(stream: IO[bytes], path: Path) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, size and checksum of each whole record, the stream at its payload."""
     end = path.stat().st_size
-    if stream.read(len(MAGIC)) != MAGIC:
+    if not MAGIC.startswith(stream.read(len(MAGIC))):  # which may be cut off
         raise VolumeError(f"{path}: this is no journal")
     at = len(MAGIC)
     while at + _HEAD.size <= end:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,14 @@ from napari.utils.notifications import show_info, show_warning
 from napari_asmlp.errors import SettingsError, VolumeError
 from napari_asmlp.viewer.history import journal
 from napari_asmlp.viewer.history.header import layer_of, started
-from napari_asmlp.viewer.history.records import Header, Restored, Summary, replay, summary
+from napari_asmlp.viewer.history.records import (
+    CutOffError,
+    Header,
+    Restored,
+    Summary,
+    replay,
+    summary,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -40,7 +48,7 @@ class Found:
     sound
         The journals, the latest first.
     damaged
-        One line for each that cannot be read; those files are left alone.
+        One line for each that cannot be read; those files are left alone for `KEPT_DAYS`.
     """
 
     sound: tuple[Summary, ...] = ()
@@ -48,24 +56,33 @@ class Found:
 
 
 def found() -> Found:
-    """Look for journals that nobody writes any more; those with nothing to lose are deleted."""
+    """Look for journals that nobody writes any more.
+
+    Those with nothing to lose or nothing to restore are deleted, and all after `KEPT_DAYS`.
+    """
     sound: list[Summary] = []
     damaged: list[str] = []
     for path in journal.folder().glob(f"*{journal.SUFFIX}"):
         try:
+            old = time.time() - path.stat().st_mtime > KEPT_DAYS * 86_400
             held = summary(path)
-            age = time.time() - path.stat().st_mtime
-        except (VolumeError, OSError) as error:
+        except CutOffError:
+            if not _is_begun(path):
+                _remove(path)
+        except VolumeError as error:
+            if old:
+                _remove(path)
+            else:
+                damaged.append(str(error))
+        except OSError as error:
             damaged.append(str(error))
-            continue
-        if _is_taken(held):
-            continue
-        if not held.is_worth_keeping or age > KEPT_DAYS * 86_400:
-            path.unlink(missing_ok=True)
-        elif held.has_base:
-            sound.append(held)
         else:
-            damaged.append(f"{path}: this journal has lost its beginning")
+            if _is_taken(held):
+                continue
+            if old or not held.is_worth_keeping:
+                _remove(path)
+            else:
+                sound.append(held)
     sound.sort(key=lambda held: held.path.name, reverse=True)
     return Found(tuple(sound), tuple(damaged))
 
@@ -129,11 +146,19 @@ def discard(held: Summary) -> None:
 
 
 def describe(held: Summary) -> Sequence[str]:
-    """Return the layer, the file, the time and the number of edits, as texts."""
+    """Return the layer, the file, the time and what would be lost, as texts."""
     header = held.header
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(held.path.stat().st_mtime))
-    edits = f"{held.changes} edit{'s' * (held.changes != 1)}" if held.changes else "a result"
-    return header.name, Path(header.path).name if header.path else "no file", when, edits
+    lost = ["model result"] if header.unsaved else []
+    if held.changes:
+        lost.append(f"{held.changes} edit{'s' * (held.changes != 1)}")
+    file = Path(header.path).name if header.path else "no file"
+    return header.name, file, when, ", ".join(lost)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # the system refuses: it is looked at again the next time
+        path.unlink(missing_ok=True)
 
 
 def _is_alive(header: Header) -> bool:
@@ -142,6 +167,12 @@ def _is_alive(header: Header) -> bool:
         return False
     unknown = not began or not header.started
     return unknown or abs(began - header.started) < _CLOCK_SECONDS
+
+
+def _is_begun(path: Path) -> bool:
+    """Tell from the name of a journal whether the process lives that has begun to write it."""
+    pid = journal.pid_in(path)
+    return pid is not None and started(pid) is not None
 
 
 def _steps(path: Path) -> Generator[None, None, Restored]:

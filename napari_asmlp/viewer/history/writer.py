@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
@@ -17,54 +18,78 @@ from napari_asmlp.viewer.history.records import MAGIC, frame
 
 _SYNC_SECONDS = 3.0  # what a power cut may lose; a killed process loses nothing that was written
 _EXIT_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
+NO_MEMORY = "not enough memory"
 
 
 class File:
-    """A journal's file, which only the writer touches.
+    """A journal's file, which only the writer's thread touches.
+
+    Nothing is written after a failure: a journal with a record missing would restore what never
+    was. The user is told, once, and the other journals go on.
 
     Parameters
     ----------
     path
         Made when the first record is written.
+    title
+        What the user knows it by: the name of the layer.
     keep
         How many bytes of an existing file are sound.
     """
 
-    def __init__(self, path: Path, keep: int = 0) -> None:
+    def __init__(self, path: Path, title: str, keep: int = 0) -> None:
         self.path = path
+        self._title = title
         self._keep = keep
         self._stream: IO[bytes] | None = None
         self._failed = False
 
-    def append(self, kind: bytes, payload: bytes) -> None:
-        """Write a record; after a failure nothing more is written, and the user has been told."""
-        if self._failed:
-            return
-        try:
-            stream = self._stream = self._stream or self._opened()
-            data = memoryview(frame(kind, payload))
-            while data:
-                data = data[stream.write(data) :]
-        except OSError as error:
-            self._failed = True
-            show_warning(
-                f"Edits are not being backed up ({self.path.parent}: {error.strerror or error}):"
-                " export the labels often"
-            )
+    def append(self, kind: bytes, payload: Callable[[], bytes]) -> None:
+        """Write a record."""
+        self._attempt(lambda: self._write(frame(kind, payload())))
 
     def sync(self) -> None:
         """Force what has been written to disk."""
-        if self._stream is not None and not self._failed:
-            os.fsync(self._stream.fileno())
+        if self._stream is not None:
+            self._attempt(partial(os.fsync, self._stream.fileno()))
 
     def close(self, *, delete: bool = False) -> None:
         """Let go of the file."""
         if self._stream is not None:
-            self._stream.close()
+            with suppress(OSError):  # whatever could not be written, `sync` has told
+                self._stream.close()
             self._stream = None
         if delete:
-            with suppress(OSError):  # the thread must live on; `recover` removes what is left
+            with suppress(OSError):  # `recover` removes what is left
                 self.path.unlink(missing_ok=True)
+
+    def give_up(self, reason: str) -> None:
+        """Write nothing any more, and tell the user."""
+        self._failed = True
+        show_warning(
+            f"Edits of labels {self._title!r} are not being backed up any more ({reason}; in"
+            f" {self.path.parent}): export them now, and free space"
+        )
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        if self._failed:
+            return
+        self._failed = True  # whatever the error
+        try:
+            action()
+        except OSError as error:
+            self.give_up(error.strerror or str(error))
+        except MemoryError:
+            self.give_up(NO_MEMORY)
+        else:
+            self._failed = False
+
+    def _write(self, record: bytes) -> None:
+        stream = self._stream = self._stream or self._opened()
+        data = memoryview(record)
+        while data:
+            data = data[stream.write(data) :]
 
     def _opened(self) -> IO[bytes]:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -91,7 +116,7 @@ class Writer:
         """Have a record written; `payload` is called in the writer's thread."""
 
         def write() -> None:
-            file.append(kind, payload())
+            file.append(kind, payload)
             self._unsynced.add(file)
 
         self._put(write)
@@ -107,17 +132,25 @@ class Writer:
 
         self._put(close)
 
+    def give_up(self, file: File, reason: str) -> None:
+        """Have nothing more written to a file."""
+        self._put(lambda: file.give_up(reason))
+
     def flush(self) -> None:
         """Wait until everything given so far is written."""
-        if self._thread is not None:
-            done = Event()
-            self._put(done.set)
-            done.wait(_EXIT_SECONDS)
+        if self._thread is None:
+            return
+        done = Event()
+        self._put(done.set)
+        end = time.monotonic() + _EXIT_SECONDS
+        while not done.wait(_LOOK_SECONDS) and self._thread.is_alive():
+            if time.monotonic() > end:
+                return
 
     def _put(self, task: Callable[[], None]) -> None:
         self._tasks.put(task)
         with self._starting:
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = Thread(target=self._run, name="journal", daemon=True)
                 self._thread.start()
 

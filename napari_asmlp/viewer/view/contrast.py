@@ -17,6 +17,7 @@ _PERCENTILES = (0.5, 99.8)  # a few bright voxels must not turn the rest black
 _SAMPLE = 1e6  # voxels are enough
 _AIR_OR_LUNG = -500  # HU; no other modality stores values as low, but phase maps and the like
 _PIXELS = 256  # on screen: a drag so far changes the window and the level by one window
+_ROUNDING = 1e-7  # relative, of float32, in which images are drawn
 _NARROWEST = 1e-3  # of the window that a drag began with
 
 
@@ -71,8 +72,18 @@ CT_PRESETS = (
 def automatic(array: Any) -> Window:
     """Return the window of nearly all intensities of an array of any number of axes."""
     values = sample(array)
-    low, high = np.percentile(values, _PERCENTILES) if values.size else (0.0, 1.0)
-    return Window.of((float(low), float(high if high > low else low + 1)))
+    low, high = map(float, np.percentile(values, _PERCENTILES)) if values.size else (0.0, 1.0)
+    if high - low <= abs(low) * _ROUNDING:
+        low, high = _around(low)
+    return Window.of((low, high))
+
+
+def _around(value: float) -> tuple[float, float]:
+    """Return limits for an image of one value, far enough apart to differ in float32."""
+    step = abs(value) * _NARROWEST
+    if step <= 1:
+        return value, value + 1
+    return (value - step, value) if value > 0 else (value, value + step)  # beyond may be infinite
 
 
 def sample(array: Any) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -38,6 +40,21 @@ def test_it_lists_and_restores_what_is_selected(dialog, window, qtbot):
     qtbot.waitUntil(lambda: len(window.layers) == 1)
     assert (window.layers[0].data == 2).any()
     assert names(dialog) == {kept}
+
+
+def test_a_long_name_has_the_room_that_others_leave(window, dialog, qtbot):
+    name = "vertebrae of the thoracic spine"
+    held = dialog._journals[0]
+    header = held.header.model_copy(update={"name": name, "path": f"/{'x' * 90}.nii"})
+    wide = RecoverDialog(window, [replace(held, header=header)])
+    qtbot.addWidget(wide)
+    wide.show()
+    table = wide.table
+    assert table.columnWidth(0) >= table.sizeHintForColumn(0)
+    assert table.columnWidth(0) > table.columnWidth(1)
+    assert not table.horizontalScrollBar().isVisible()
+    assert table.item(0, 0).toolTip() == name
+    assert table.item(0, 1).toolTip() == header.path
 
 
 def test_nothing_selected_nothing_to_do(dialog):

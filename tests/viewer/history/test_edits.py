@@ -231,6 +231,32 @@ def test_an_undo_in_the_middle_of_a_stroke_takes_its_beginning_back(shown):
     assert not layer.data.any()
 
 
+def test_replaced_data_in_the_middle_of_a_stroke_are_left_alone(shown):
+    layer = shown(foreign())
+    edits_of(layer)
+    edits_of(layer).join(twin := twin_of(layer))
+    with layer.block_history(), twin.block_history():
+        layer.paint((2, 3, 3), 2)
+        twin.paint((1, 1, 1), 3)
+        layer.data = np.full((5, 6, 7), 7, np.int32)
+    assert not edits_of(layer).history.past
+    layer.undo()
+    assert (layer.data == 7).all()
+
+
+def test_a_layer_that_is_made_read_only_keeps_the_stroke_as_a_step(shown):
+    layer = shown(foreign())
+    edits = edits_of(layer)
+    layer.mode = "paint"
+    with layer.block_history():
+        layer.paint((2, 3, 3), 2)
+        layer.editable = False
+    assert len(edits.history.past) == 1
+    assert layer.data.any()
+    edits.undo()
+    assert not layer.data.any()
+
+
 def test_twins_share_history_guard_and_undo(shown):
     layer = shown(on_scan("F"))
     twin = shown(Labels(layer.data, scale=layer.scale, translate=layer.translate))

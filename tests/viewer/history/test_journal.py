@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from napari_asmlp.edit.history import Step
 from napari_asmlp.errors import SettingsError, VolumeError
 from napari_asmlp.io import read_volume
 from napari_asmlp.viewer.files import save_labels
+from napari_asmlp.viewer.history import edits as history_edits
 from napari_asmlp.viewer.history import journal, records, recover
-from napari_asmlp.viewer.history.edits import edits_of
+from napari_asmlp.viewer.history.edits import Edits, edits_of
 from napari_asmlp.viewer.history.records import replay, summary
 from napari_asmlp.viewer.layers import image_layer_data, labels_on, source_view, volume_of
 
@@ -233,6 +235,25 @@ def test_dead_ones_are_offered_unless_there_is_nothing_to_lose(viewer, monkeypat
     assert len(files()) == 1
 
 
+def test_it_says_whether_the_result_of_a_model_is_saved(viewer, tmp_path):
+    result = labels_on(viewer.layers[0], np.ones(SHAPE, np.uint8), (), "result")
+    journal.postpone(result)
+    viewer.add_layer(result)
+    journal.begin(result, unsaved=True)
+
+    def lost():
+        held = [summary(path) for path in files()]
+        return next(recover.describe(each)[3] for each in held if each.header.name == "result")
+
+    assert lost() == "model result"
+    paint(result, 2)
+    assert lost() == "model result, 1 edit"
+    save_labels(result, tmp_path / "out.nii.gz")
+    paint(result, 3)
+    paint(result, 4)
+    assert lost() == "2 edits"
+
+
 def test_old_ones_are_removed_and_damaged_ones_left_alone(viewer, monkeypatch):
     paint(viewer.layers["mine"])
     abandoned(monkeypatch)
@@ -245,6 +266,27 @@ def test_old_ones_are_removed_and_damaged_ones_left_alone(viewer, monkeypatch):
     assert there.sound == ()
     assert "bad.journal: this is no journal" in there.damaged[0]
     assert files() == [bad]
+    os.utime(bad, (long_ago, long_ago))
+    assert recover.found() == recover.Found()
+    assert files() == []
+
+
+def test_what_was_cut_off_before_its_labels_is_removed_when_nobody_writes_it(viewer, monkeypatch):
+    abandoned(monkeypatch)
+    (path,) = files()
+    whole = path.read_bytes()
+    with path.open("rb") as stream:
+        header, base = (stream.tell() + size for _, size, _ in records._records(stream, path))
+    path.unlink()
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    dead = journal.folder() / f"20260101-000000-{process.pid}-abcdef.journal"
+    alive = journal.folder() / f"20260101-000000-{os.getpid()}-abcdef.journal"
+    for end in (0, 5, len(records.MAGIC), header - 1, header, base - 1):
+        for each in (dead, alive):
+            each.write_bytes(whole[:end])
+        assert recover.found() == recover.Found()
+        assert files() == [alive]
 
 
 def test_restored_labels_lie_where_they_were_and_go_on(viewer, scan, monkeypatch):
@@ -331,6 +373,58 @@ def test_a_killed_process_loses_nothing(scan, tmp_path):
     while 7 in edits.array:
         edits.undo()
     assert (edits.array == expected).all()
+
+
+@pytest.fixture
+def slow_base(monkeypatch):
+    """Let the writer pause in the middle of reading a base, until the event is set."""
+    pack, go = Step.of_all, Event()
+
+    def paused(labels):
+        read = labels.copy(order="K")
+        assert go.wait(10)
+        read[len(read) // 2 :] = labels[len(read) // 2 :]
+        return pack(read)
+
+    monkeypatch.setattr(Step, "of_all", paused)
+    return go
+
+
+def test_killed_after_any_record_it_is_as_it_was_once(viewer, slow_base, tmp_path):
+    layer = viewer.add_layer(Labels(np.zeros((4, 5, 6), np.uint8), name="flat"))
+    states = [layer.data.copy()]
+    for at, value in (((0, 2, 2), 1), ((3, 2, 2), 2), ((0, 2, 2), 3)):
+        layer.paint(at, value)
+        states.append(layer.data.copy())
+    layer.undo()
+    slow_base.set()
+    (path,) = (path for path in files() if summary(path).header.name == "flat")
+    data, cut = path.read_bytes(), tmp_path / "cut.journal"
+    with path.open("rb") as stream:
+        ends = [stream.tell() + size for _, size, _ in records._records(stream, path)]
+    restored = []
+    for end in ends[1:]:  # the first record is the header
+        cut.write_bytes(data[:end])
+        restored.append(replayed(cut).labels)
+    assert len(restored) == 5
+    assert np.array_equal(restored, [*states, states[2]])
+
+
+def test_a_journal_begun_while_a_step_is_written_has_all_of_it(viewer, slow_base, monkeypatch):
+    late = labels_on(viewer.layers[0], np.zeros((6, 7, 8), np.uint8), (), "late")
+    journal.postpone(late)
+    viewer.add_layer(late)
+    edits = edits_of(late)
+    monkeypatch.setattr(history_edits, "_has_event_loop", lambda: True)
+    monkeypatch.setattr(Edits, "_slot", lambda self: self._advance(0))
+    after = np.ones_like(edits.array)
+    boxes = [(slice(0, 3), slice(0, 7), slice(0, 8)), (slice(3, 6), slice(0, 7), slice(0, 8))]
+    edits.commit(Step.between(edits.array, after, boxes=boxes))
+    assert edits.busy
+    journal.begin(late, unsaved=True)
+    slow_base.set()
+    (path,) = (path for path in files() if summary(path).header.name == "late")
+    assert (replayed(path).labels == 1).all()
 
 
 def test_a_full_disk_is_told_once(viewer, monkeypatch, notes, tmp_path):

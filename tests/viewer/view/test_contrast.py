@@ -207,3 +207,25 @@ def test_without_an_image_there_is_nothing_to_drag():
     assert not contrast.is_on
     assert viewer.mouse_drag_callbacks == before
     contrast.turn(on=False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.float32(0),
+        np.float32(1e38),
+        np.float32(-1e38),
+        np.finfo(np.float32).max,
+        np.finfo(np.float16).max,
+        np.iinfo(np.uint64).max,
+        np.iinfo(np.int64).min,
+    ],
+)
+def test_an_image_of_one_value_can_be_shown_in_its_automatic_window(value):
+    array = np.full((2, 3, 4), value)
+    low, high = automatic(array).limits
+    assert np.isfinite(np.float32([low, high])).all()
+    assert np.float32(low) < np.float32(high)
+    assert float(value) == pytest.approx(high if value > 1000 else low)
+    layer = ViewerModel().add_image(array, contrast_limits=(low, high))
+    assert tuple(layer.contrast_limits) == (low, high)
