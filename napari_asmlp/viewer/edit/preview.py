@@ -21,7 +21,7 @@ LEGEND = "Outlined: green is added, pink erased."
 
 
 class Preview:
-    """Shows one change at a time."""
+    """Shows one change at a time, in the main canvas only; see `planes.twins.Twins`."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer

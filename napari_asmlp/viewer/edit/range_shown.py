@@ -41,7 +41,7 @@ class InRange:
 
 
 class RangeShown:
-    """Shows one range of one image at a time."""
+    """Shows one range of one image at a time, in the main canvas only, as `Preview` does."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer

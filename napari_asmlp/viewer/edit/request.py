@@ -149,7 +149,7 @@ class Prepared:
         Raises
         ------
         SettingsError
-            If the layer has changed since; nothing is written.
+            If the layer or its locks have changed since; nothing is written.
         """
         layer = self.order.layer
         edits = edits_of(layer)
@@ -157,6 +157,10 @@ class Prepared:
         edits.end_strokes()
         if not self.is_current:
             raise SettingsError(f"labels {layer.name!r} have changed meanwhile: apply once more")
+        if locked_values(layer) != self.order.target.locked:
+            raise SettingsError(
+                f"labels of {layer.name!r} were locked or unlocked meanwhile: apply once more"
+            )
         edits.commit(self.step)
 
     def _is_equal(self) -> bool:
@@ -285,6 +289,11 @@ def slice_fields(tool: type[Tool]) -> tuple[str, ...]:
     """Return the names of those of a tool's fields that count slices along its axis."""
     names = _field_names(tool)
     return tuple(name for name in names if name in ("index", "to")) if AXIS_FIELD in names else ()
+
+
+def has_own_slices(tool: type[Tool] | None) -> bool:
+    """Tell whether a tool's own settings say which slices it edits."""
+    return tool is not None and AXIS_FIELD in _field_names(tool)
 
 
 def _settings(tool: type[Tool], wish: Wish, layer: Labels) -> dict[str, Any]:

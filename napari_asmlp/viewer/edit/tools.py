@@ -21,6 +21,7 @@ from napari_asmlp.viewer.edit.request import (
     Wish,
     axis_across,
     first_settings,
+    has_own_slices,
     resolve,
 )
 from napari_asmlp.viewer.edit.table import class_names, title_of
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 _HALF_ROW = 6  # letters
+_WHERE = "Edit the whole volume, or only the slice that the viewer shows"
+_OWN_SLICES = "The plane and the slices of this tool are chosen above"
 _STALE = "The labels have changed: preview again"
 
 
@@ -84,7 +87,7 @@ class ToolSection(QWidget):
             settings=self.settings.values,
             image=image,
             value=None if self.all_labels.value or layer is None else int(layer.selected_label),
-            slice_only=self.slice_only.value,
+            slice_only=self.slice_only.enabled and self.slice_only.value,
             across=axis_across(self._viewer),
             point=tuple(self._viewer.dims.point),
             overwrite=self.overwrite.value,
@@ -152,7 +155,7 @@ class ToolSection(QWidget):
         )
         self.slice_only = ComboBox(
             choices=[("3D", False), ("this slice", True)],
-            tooltip="Edit the whole volume, or only the slice that the viewer shows",
+            tooltip=_WHERE,
         )
         self.overwrite = CheckBox(
             text="May overwrite other labels",
@@ -223,6 +226,9 @@ class ToolSection(QWidget):
         low, high = self._limits()
         start = {"low": low, "high": high, **first_settings(self.wish())}
         self.settings.show_tool(tool, layer, start)
+        own = has_own_slices(tool)
+        self.slice_only.enabled = not own
+        self.slice_only.tooltip = _OWN_SLICES if own else _WHERE
         self.forget()
         self.tool_chosen.emit()
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from napari.layers import Image, Labels, Layer
 
 from napari_asmlp.viewer.history.edits import edits_of, is_editable
-from napari_asmlp.viewer.layers import is_labels
+from napari_asmlp.viewer.layers import PREVIEW_KEY, is_labels
 from napari_asmlp.viewer.planes.connections import Connections
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ class Pair:
 class Twins:
     """The layers of a viewer, again in other views: which there are, their order, the active one.
 
-    Only images and labels have twins.
+    Only images and labels have twins. Outlines of what an edit would change, and tints of a range,
+    have none: adding and removing theirs would take seconds, and they come and go.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ class Twins:
 
     def _arrange(self, _event: Any = None) -> None:
         """Give every view the twins of the layers that there are, in their order."""
-        volumes = [layer for layer in self._viewer.layers if isinstance(layer, Image | Labels)]
+        volumes = [layer for layer in self._viewer.layers if _has_twins(layer)]
         with self._busy():
             for layer in set(self._pairs).difference(volumes):
                 self._forget(layer)
@@ -181,6 +182,8 @@ class Twins:
         self._shown[layer] = self._place()
 
     def _forget(self, layer: Layer) -> None:
+        if is_labels(layer) and is_editable(layer):
+            edits_of(layer).end_strokes()  # one in a twin would go with it
         self._layer_events.pop(layer).close()
         self._shown.pop(layer)
         for view, pair in zip(self._views, self._pairs.pop(layer), strict=True):
@@ -238,6 +241,10 @@ def twin_of(layer: Image | Labels) -> Image | Labels:
     for name in _BOX:
         setattr(twin.bounding_box, name, getattr(layer.bounding_box, name))
     return twin
+
+
+def _has_twins(layer: Layer) -> TypeGuard[Image | Labels]:
+    return isinstance(layer, Image | Labels) and PREVIEW_KEY not in layer.metadata
 
 
 def _names(layer: Layer) -> Iterator[str]:

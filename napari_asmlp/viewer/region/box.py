@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image, Labels
+from napari.utils.colormaps import DirectLabelColormap
 from psygnal import Signal
 
 from napari_asmlp.grid import Grid, Region
@@ -20,16 +21,18 @@ if TYPE_CHECKING:
 _Thing = TypeVar("_Thing")
 
 _COLOUR = "#ffd933"
-_LINE = 2  # pixels on screen
+_OPACITY = 0.2
 
 
 class RegionBox:
     """The region of one viewer, and the layer that shows it.
 
-    That layer is an empty Labels layer of a single voxel as large as the region, with its bounding
-    box drawn: moving the region is a matter of scale and translate. napari draws it in whatever
-    plane is shown, if that cuts the region, and as a wire frame in 3D. Deleting the layer, or the
-    image, clears the region.
+    That layer is a Labels layer of a single voxel as large as the region, a tint: moving the region
+    is a matter of scale and translate. napari shows it in whatever plane cuts the region, and in
+    3D. Deleting the layer, or the image, clears the region.
+
+    It has no bounding box: napari 0.9 crashes in OpenGL when it draws a layer that was added after
+    one with a visible bounding box was removed.
 
     Signals
     -------
@@ -135,19 +138,19 @@ def current_region(viewer: ViewerModel, grid: Grid | None = None) -> Region | No
 
 
 def box_layer(image: Image, region: Region) -> Labels:
-    """Return a layer that outlines a region of an image's volume; it cannot be painted."""
+    """Return a layer that tints a region of an image's volume; it cannot be painted."""
     outline = outline_of(image, region)
     layer = Labels(
-        np.zeros((1, 1, 1), np.uint8),
+        np.ones((1, 1, 1), np.uint8),
         name=f"region of {image.name}",
         scale=outline.high - outline.low,
         translate=(outline.low + outline.high) / 2,
         units=image.units,
         axis_labels=image.axis_labels,
+        colormap=DirectLabelColormap(color_dict={None: "transparent", 1: _COLOUR}),
+        opacity=_OPACITY,
         metadata={REGION_KEY: str(region)},
     )
-    box = layer.bounding_box
-    box.visible, box.points, box.line_color, box.line_thickness = True, False, _COLOUR, _LINE
     layer.editable = False
     return layer
 

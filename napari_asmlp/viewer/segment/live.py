@@ -135,6 +135,8 @@ class LiveLabels:
     def finish(self, *, committed: bool = True) -> Labels | None:
         """Return the layer that now holds the result, if there is one.
 
+        A preview of a layer that was deleted takes its place, and its name.
+
         Parameters
         ----------
         committed
@@ -146,6 +148,9 @@ class LiveLabels:
             target.visible = True
         if not self._done or self.layer not in viewer.layers:
             return None
+        if target is not None and target not in viewer.layers:
+            self.layer.name = target.name
+            self.layer.editable = True
         if target is None or target not in viewer.layers or not committed:
             journal.begin(self.layer, unsaved=True)
             return self.layer

@@ -225,6 +225,18 @@ def test_a_tool_begins_at_the_slice_shown(window, edit):
     assert edit.tools.settings.values == {"axis": 0, "index": 3, "to": 4}
 
 
+def test_a_tool_with_slices_of_its_own_leaves_no_other_choice(edit):
+    edit.tools.slice_only.value = True
+    assert edit.tools.wish().slice_only
+    edit.tools.tool.value = CopySlice
+    assert not edit.tools.slice_only.enabled
+    assert "chosen above" in edit.tools.slice_only.tooltip
+    assert not edit.tools.wish().slice_only
+    edit.tools.tool.value = Grow
+    assert edit.tools.slice_only.enabled
+    assert edit.tools.wish().slice_only
+
+
 def test_moving_the_slider_drops_a_preview_of_a_slice(window, edit, qtbot):
     edit.tools.slice_only.value = True
     window.dims.set_current_step(0, int(np.argmax((edit.layer.value.data == 1).any((1, 2)))))

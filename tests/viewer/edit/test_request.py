@@ -382,3 +382,13 @@ def test_values_that_are_no_labels_are_refused_with_words(voxels, words):
     with pytest.raises(AsmlpError, match=words):
         run(resolve(Wish(layer, KeepLargestIsland)))
     np.testing.assert_array_equal(layer.data, before)
+
+
+@pytest.mark.parametrize("locked", [7, 1])
+def test_a_label_locked_meanwhile_is_not_written(two_labels, locked):
+    prepared = run(resolve(Wish(two_labels, Fill)))
+    before = two_labels.data.copy()
+    lock(two_labels, locked, on=True)
+    with pytest.raises(SettingsError, match="locked or unlocked meanwhile: apply once more"):
+        prepared.commit()
+    np.testing.assert_array_equal(two_labels.data, before)

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels, Points
 
 from napari_asmlp.viewer.anatomy import CORONAL, SAGITTAL, order_of
 from napari_asmlp.viewer.history.edits import edits_of
+from napari_asmlp.viewer.layers import PREVIEW_KEY
 from napari_asmlp.viewer.planes.twins import Twins
 
 SHAPE = (5, 6, 7)
@@ -170,6 +171,17 @@ def test_layers_come_go_and_move(scene: Scene) -> None:
     assert scene.names() == [[], [], []]
 
 
+def test_previews_have_no_twins(scene: Scene) -> None:
+    outline = Labels(np.ones(SHAPE, np.uint8), name="outline", metadata={PREVIEW_KEY: True})
+    scene.viewer.add_layer(outline)
+    assert scene.names() == [["image", "labels", "outline"], *[["image", "labels"]] * 2]
+    scene.viewer.layers.move(2, 0)
+    scene.viewer.layers.selection.active = outline
+    assert scene.names()[1:] == [["image", "labels"]] * 2
+    scene.viewer.layers.remove(outline)
+    assert scene.names() == [["image", "labels"]] * 3
+
+
 def test_the_selected_layer_stays_in_step(scene: Scene) -> None:
     scene.viewer.layers.selection.active = scene.image
     assert [view.layers.selection.active.name for view in scene.views] == ["image"] * 2
@@ -188,6 +200,16 @@ def test_another_array_brings_other_twins_with_its_history(scene: Scene) -> None
     assert scene.labels.data[1, 2, 3] == 300
     assert len(edits_of(scene.labels).history.past) == 1
     assert scene.names() == [["image", "labels"]] * 3
+
+
+def test_a_stroke_in_a_view_that_closes_is_a_step(scene: Scene) -> None:
+    _, twin, _ = scene.family(scene.labels)
+    with twin.block_history():
+        twin.paint((2, 3, 3), 1)
+        scene.twins.close()
+    assert len(edits_of(scene.labels).history.past) == 1
+    scene.labels.undo()
+    assert not scene.labels.data.any()
 
 
 def test_everything_is_given_up_when_they_close(scene: Scene) -> None:

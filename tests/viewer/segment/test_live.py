@@ -132,7 +132,10 @@ def test_a_deleted_layer_is_noticed_and_the_rest_left_alone(viewer, target, dele
     live.redraw()
     kept = ended(live)
     if deleted == "mine":
-        assert kept is viewer.layers["preview"]
+        assert kept is viewer.layers["mine"]  # what was a preview, and can be edited now
+        assert kept is not target
+        assert kept.editable
+        assert "preview" not in viewer.layers
     else:
         assert kept is None
         assert (target.data == 9).all()

@@ -122,7 +122,7 @@ def test_deleting_the_target_during_a_run_keeps_the_preview(window, panel, pipel
     panel.cancel()
     pipeline.go.set()
     finish(panel, qtbot)
-    assert "scan labels (preview)" in window.layers
+    assert [layer.name for layer in window.layers] == ["scan", "scan labels"]
 
 
 def test_closing_the_window_during_a_run_is_harmless(window, panel, pipeline, qtbot, notes):
