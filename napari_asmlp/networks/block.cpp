@@ -2,11 +2,11 @@
 // vector extensions (GCC, Clang).
 //
 // A thread takes CHUNK tokens at a time through all layers; what lies between them stays in its
-// first cache. Moving channels costs nothing: a chunk is gathered from where its channels come from.
-// Tokens are (C, X, Y, Z), in place; hidden tokens live in a ring of planes with a border of zeros,
-// so that a shift needs no case for the border. Arithmetic is float32, but for products of bfloat16,
-// whose operands are then pairs of channels in 32 bits, the even one low.
-#include "chunks.h"
+// first cache. Moving channels costs nothing: a chunk is gathered from where its channels come
+// from. Tokens are (C, X, Y, Z), in place; hidden tokens live in a ring of planes (planes.h).
+// Arithmetic is float32, but for products of bfloat16, whose operands are then pairs of channels in
+// 32 bits, the even one low.
+#include "planes.h"
 
 namespace {
 
@@ -24,16 +24,10 @@ class Run {
     using Operand = typename Maths<Number>::Operand;
 
     Run(const Block& block, Number* tokens, const int64_t* shape, int threads)
-        : b_(block), tokens_(tokens), x_(shape[0]), y_(shape[1]), z_(shape[2]), threads_(threads) {
-        after_ = b_.shift_size / 2;
-        before_ = b_.shift_size - 1 - after_;
-        reach_ = std::max(after_, before_);
-        step_ = std::min<int64_t>(x_, 1 + 1024 / (y_ * z_));
-        slots_ = step_ + after_ + before_;
-        width_ = z_ + 2 * reach_;
-        plane_ = (y_ + 2 * reach_) * width_;
-        ring_.assign(b_.channels * (slots_ + 1) * plane_, 0);  // the last slot stays 0
-    }
+        : b_(block), e_(b_.channels, shape, b_.shift_size), tokens_(tokens), threads_(threads),
+          buffers_(threads, Buffers(b_.channels + ROWS)),
+          ring_(Bordered<Number>::size(e_, b_.channels, e_.few())),
+          hidden_(e_, ring_.data(), e_.few()) {}
 
     void all() {
         if (b_.whole)
@@ -47,13 +41,17 @@ class Run {
         std::vector<float> x, y, total, wide;
         std::vector<Operand> operands, wide_operands;
         Sums seen;  // of what the next norm is of
+
+        explicit Buffers(int64_t channels)
+            : x(channels * CHUNK), y(x), total(x), wide(4 * channels * CHUNK),
+              operands(channels * CHUNK), wide_operands(4 * channels * CHUNK) {}
     };
     using Work = void (Run::*)(int64_t, int, Buffers&);
 
     // Hide and work on a few planes after each other; what is hidden stays in the ring meanwhile
     void planes(Work work) {
-        for (int64_t first = 0, known = 0; first < x_; first += step_) {
-            int64_t end = std::min(first + step_, x_), ahead = std::min(end + after_, x_);
+        for (int64_t first = 0, known = 0; first < e_.x; first += e_.step) {
+            int64_t end = std::min(first + e_.step, e_.x), ahead = std::min(end + e_.after, e_.x);
             chunks(known, ahead, &Run::hide);
             chunks(first, end, work);
             known = ahead;
@@ -62,67 +60,43 @@ class Run {
 
     // A norm over all tokens must have seen them all: a pass over the tokens for each of four
     void passes() {
-        total_.resize(b_.channels * x_ * y_ * z_);
+        total_.resize(b_.channels * e_.tokens());
         const auto measured = [&](Norm& norm, auto pass) {
             seen_ = {};
             pass();
             norm = seen_.norm(double(total_.size()), b_.eps);
         };
-        measured(norms_[0], [&] { chunks(0, x_, &Run::measure); });
-        measured(norms_[1], [&] { chunks(0, x_, &Run::foresee); });
+        measured(norms_[0], [&] { chunks(0, e_.x, &Run::measure); });
+        measured(norms_[1], [&] { chunks(0, e_.x, &Run::foresee); });
         measured(norms_[2], [&] { planes(&Run::keep_branches); });
-        measured(norms_[3], [&] { chunks(0, x_, &Run::project_kept); });
-        chunks(0, x_, &Run::mlp_alone);
+        measured(norms_[3], [&] { chunks(0, e_.x, &Run::project_kept); });
+        chunks(0, e_.x, &Run::mlp_alone);
     }
 
     void chunks(int64_t first, int64_t end, Work work) {
-        const int64_t plane = y_ * z_, from = first * plane, to = end * plane;
-        const int64_t padded = b_.channels + ROWS;
+        const int64_t from = first * e_.y * e_.z, to = end * e_.y * e_.z;
         std::vector<Sums> seen((to - from + CHUNK - 1) / CHUNK);
-#pragma omp parallel num_threads(threads_)
-        {
-            Buffers u{std::vector<float>(padded * CHUNK), std::vector<float>(padded * CHUNK),
-                      std::vector<float>(padded * CHUNK), std::vector<float>(4 * padded * CHUNK),
-                      std::vector<Operand>(padded * CHUNK), std::vector<Operand>(4 * padded * CHUNK),
-                      Sums{}};
-#pragma omp for schedule(static)
-            for (int64_t n = from; n < to; n += CHUNK) {
-                (this->*work)(n, int(std::min<int64_t>(CHUNK, to - n)), u);
-                seen[(n - from) / CHUNK] = u.seen;
-            }
-        }
+        e_.chunks(first, end, threads_, [&](int64_t n, int count, int thread) {
+            (this->*work)(n, count, buffers_[thread]);
+            seen[(n - from) / CHUNK] = buffers_[thread].seen;
+        });
         for (const Sums& each : seen) seen_ += each;  // in one order, for any number of threads
-    }
-
-    // Call f(t, count, x, place in a plane of the ring) for each row's part of a chunk
-    template <class F>
-    void rows(int64_t n, int count, F f) {
-        for (int t = 0; t < count;) {
-            int64_t row = (n + t) / z_, z = (n + t) % z_;
-            int length = int(std::min<int64_t>(count - t, z_ - z));
-            f(t, length, row / y_, (row % y_ + reach_) * width_ + z + reach_);
-            t += length;
-        }
-    }
-
-    Number* slot(int64_t channel, int64_t x) {
-        int64_t s = x < 0 || x >= x_ ? slots_ : x % slots_;
-        return ring_.data() + (channel * (slots_ + 1) + s) * plane_;
     }
 
     void read(float* out, const Number* from, int64_t n, int count) {
         for (int64_t c = 0; c < b_.channels; ++c)
-            load(out + c * CHUNK, from + c * x_ * y_ * z_ + n, count);
+            load(out + c * CHUNK, from + c * e_.tokens() + n, count);
     }
 
     void write(Number* out, const float* from, int64_t n, int count) {
         for (int64_t c = 0; c < b_.channels; ++c)
-            store(out + c * x_ * y_ * z_ + n, from + c * CHUNK, count);
+            store(out + c * e_.tokens() + n, from + c * CHUNK, count);
     }
 
     // Norm number `which` of the block
     void norm(float* out, const float* in, int which) {
-        if (!b_.whole) return normalise(out, in, b_.channels, b_.eps, which == 1);
+        float scale[CHUNK];
+        if (!b_.whole) return normalise(out, in, b_.channels, b_.eps, which == 1, scale);
         for (int64_t i = 0; i < b_.channels * CHUNK; ++i)
             out[i] = (in[i] - norms_[which].mean) * norms_[which].scale;
     }
@@ -140,7 +114,7 @@ class Run {
         u.seen = sums(u.y.data(), b_.channels, count);
     }
 
-    void activate(float* values, int64_t channels) { Maths<Number>::gelu_(values, channels * CHUNK); }
+    void activate(float* values, int64_t channels) { gelu<Number>(values, channels * CHUNK); }
 
     void hide(int64_t n, int count, Buffers& u) {
         foresee(n, count, u);
@@ -150,20 +124,15 @@ class Run {
             for (int t = 0; t < CHUNK; ++t)
                 u.y[c * CHUNK + t] = u.y[c * CHUNK + t] * b_.gain[c] + b_.offset[c];
         activate(u.y.data(), b_.channels);
-        rows(n, count, [&](int t, int length, int64_t x, int64_t at) {
-            for (int64_t c = 0; c < b_.channels; ++c)
-                store(slot(c, x) + at, u.y.data() + c * CHUNK + t, length);
-        });
+        hidden_.put(u.y.data(), 0, b_.channels, n, count);
     }
 
     void gather(Operand* out, int64_t n, int count, int axis) {
-        const int64_t size = (b_.channels + b_.shift_size - 1) / b_.shift_size;
-        const int64_t stride = axis == 1 ? width_ : axis == 2 ? 1 : 0;
-        rows(n, count, [&](int t, int length, int64_t x, int64_t at) {
+        e_.rows(n, count, [&](int t, int length, int64_t x, int64_t at) {
             for (int64_t c = 0; c < b_.channels; ++c) {
-                int64_t moved = c / size - after_;
-                Number* from = slot(c, axis == 0 ? x - moved : x) + at - moved * stride;
-                place(out + t, c, from, length);
+                int64_t moved = e_.moved(c);
+                const Number* from = hidden_.plane(c, axis == 0 ? x - moved : x) + at;
+                place(out + t, c, from - moved * e_.stride(axis), length);
             }
         });
     }
@@ -228,10 +197,12 @@ class Run {
     }
 
     const Block b_;
+    const Extent e_;
     Number* tokens_;
-    int64_t x_, y_, z_, after_, before_, reach_, step_, slots_, width_, plane_;
-    int threads_;
+    const int threads_;
+    std::vector<Buffers> buffers_;
     std::vector<Number> ring_, total_;
+    const Bordered<Number> hidden_;
     Norm norms_[4];
     Sums seen_;
 };

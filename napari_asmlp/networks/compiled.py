@@ -26,7 +26,8 @@ from napari_asmlp.errors import AsmlpError
 from napari_asmlp.networks.folded import FoldedAsmlp
 from napari_asmlp.networks.tiles import FoldedBlock, FoldedBlocks, FoldedLinear, Scratch, each
 
-SOURCE, HEADER = (Path(__file__).with_name(name) for name in ("block.cpp", "chunks.h"))
+FOLDER = Path(__file__).parent
+_BLOCK = "block.cpp"
 COMPILERS = ("c++", "g++", "clang++")
 # No -ffast-math: it would hide NaN, and flush denormals for the whole process.
 FLAGS = (
@@ -155,36 +156,66 @@ def library() -> ctypes.CDLL:
     AsmlpError
         If there is no C++ compiler, or it cannot compile them.
     """
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    return built(_BLOCK)
+
+
+@functools.cache
+def is_compiled() -> bool:
+    """Tell whether the blocks lie in the cache, so that they take no compiling."""
+    compiler = _compiler()
+    return compiler is not None and _place(compiler, [FOLDER / _BLOCK]).exists()
+
+
+def built(*sources: str) -> ctypes.CDLL:
+    """Return a library of some sources beside this file, from the user's cache if it is there.
+
+    Raises
+    ------
+    AsmlpError
+        If there is no C++ compiler, or it cannot compile them.
+    """
+    compiler = _compiler()
     if compiler is None:
         raise AsmlpError(
             "compiled blocks need a C++ compiler, and none of"
             f" {', '.join(COMPILERS)} is there: install GCC or Clang, or run without them"
         )
-    path = platformdirs.user_cache_path("napari-asmlp") / f"block-{_key(compiler)}.so"
+    paths = [FOLDER / name for name in sources]
+    path = _place(compiler, paths)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _compile(compiler, path)
+        _compile(compiler, paths, path)
     return ctypes.CDLL(str(path))
 
 
-def _key(compiler: str) -> str:
-    """Return what the result depends on: source, flags, compiler and processor."""
+def _compiler() -> str | None:
+    return next(filter(None, map(shutil.which, COMPILERS)), None)
+
+
+def _place(compiler: str, sources: Sequence[Path]) -> Path:
+    name = f"{sources[0].stem}-{_key(compiler, sources)}.so"
+    return platformdirs.user_cache_path("napari-asmlp") / name
+
+
+def _key(compiler: str, sources: Sequence[Path]) -> str:
+    """Return what the result depends on: sources, headers, flags, compiler and processor."""
     macros = _run([compiler, "-march=native", "-x", "c++", "-dM", "-E", os.devnull]).stdout
-    sources = SOURCE.read_bytes() + HEADER.read_bytes()
-    return hashlib.sha256(sources + repr(FLAGS).encode() + macros).hexdigest()[:16]
+    texts = [path.read_bytes() for path in (*sources, *sorted(FOLDER.glob("*.h")))]
+    return hashlib.sha256(b"".join(texts) + repr(FLAGS).encode() + macros).hexdigest()[:16]
 
 
-def _compile(compiler: str, path: Path) -> None:
+def _compile(compiler: str, sources: Sequence[Path], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder, path.name)
         for more in OPENMP:
-            done = _run([compiler, *FLAGS, *more, str(SOURCE), "-o", str(made)])
+            done = _run([compiler, *FLAGS, *more, *map(str, sources), "-o", str(made)])
             if done.returncode == 0:
                 made.replace(path)
                 return
-    first = done.stderr.decode(errors="replace").strip().partition("\n")[0]
-    raise AsmlpError(f"{compiler} cannot compile {SOURCE}: {first}; run without compiled blocks")
+    lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]
+    first = next((line for line in lines if "error" in line), lines[0])
+    named = ", ".join(map(str, sources))
+    raise AsmlpError(f"{compiler} cannot compile {named}: {first}; run without compiled blocks")
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
