@@ -5,17 +5,22 @@ form that `CLI.md` promises and is plain JSON: a measure that has no value is No
 
 - A label that is empty on both sides of a case has no scores there and stays out of the means.
 - A label that is empty on one side has Dice 0, volumes, and no distances.
+
+Of the model's *doubts*, probabilities or uncertainty, it says what they are worth, over the voxels
+where prediction or reference is not background; see `napari_asmlp.calibration`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from napari_asmlp import io
-from napari_asmlp.errors import GridError, SettingsError
+from napari_asmlp.calibration import Reliability, RiskCoverage
+from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.measure import dice, surface_distances, volume_mm3, voxel_mm3
 
 if TYPE_CHECKING:
@@ -33,7 +38,27 @@ _DECIMALS = {"dice": 4, "hd95_mm": 2, "assd_mm": 3, "volume_mm3": 1, "reference_
 _NO_SCORES: Scores = dict.fromkeys(MEASURES)
 
 
-def evaluate(predictions: Path, references: Path, *, volume: int | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Doubts:
+    """What a model wrote about its own predictions: files, or folders with the same names.
+
+    Attributes
+    ----------
+    probabilities : of each output, as channels
+    uncertainty : from 0 to 1; of several channels the first
+    """
+
+    probabilities: Path | None = None
+    uncertainty: Path | None = None
+
+
+def evaluate(
+    predictions: Path,
+    references: Path,
+    *,
+    volume: int | None = None,
+    doubts: Doubts | None = None,
+) -> dict[str, Any]:
     """Score predicted labels against reference labels.
 
     Parameters
@@ -43,12 +68,16 @@ def evaluate(predictions: Path, references: Path, *, volume: int | None = None) 
         pair whatever their names.
     volume : int, optional
         Which volume of 4D files.
+    doubts : Doubts, optional
+        To be judged as well.
 
     Returns
     -------
     dict
         ``{"cases": {name: {label: scores}}, "mean": {label: scores, "all": scores}}`` where scores
-        are those of `MEASURES`, and "all" is the mean over the means of the labels.
+        are those of `MEASURES`, and "all" is the mean over the means of the labels. With `doubts`
+        also ``"calibration"``: voxels, and of what is there the expected calibration error
+        (``ece``), the share of errors (``risk``) and the ``risk_coverage_area``.
 
     Raises
     ------
@@ -59,7 +88,7 @@ def evaluate(predictions: Path, references: Path, *, volume: int | None = None) 
     GridError
         The two files of a pair lie on different grids.
     """
-    steps = iter_evaluate(predictions, references, volume=volume)
+    steps = iter_evaluate(predictions, references, volume=volume, doubts=doubts)
     while True:
         try:
             next(steps)
@@ -68,19 +97,27 @@ def evaluate(predictions: Path, references: Path, *, volume: int | None = None) 
 
 
 def iter_evaluate(
-    predictions: Path, references: Path, *, volume: int | None = None
+    predictions: Path,
+    references: Path,
+    *,
+    volume: int | None = None,
+    doubts: Doubts | None = None,
 ) -> Generator[tuple[int, int], None, dict[str, Any]]:
     """Do what `evaluate` does, yielding (cases done, cases in all) before the first and after each.
 
     Everything about names is checked before the first yield.
     """
     pairs = _pairs(predictions, references)
+    judge = None if doubts is None else _Judge(predictions, doubts)
     cases: dict[str, Case] = {}
     yield 0, len(pairs)
-    for name, (prediction, reference) in pairs.items():
-        cases[name] = _score_files(prediction, reference, volume)
+    for name, files in pairs.items():
+        predicted, expected = _read_pair(*files, volume)
+        cases[name] = score_labels(predicted, expected)
+        if judge is not None:
+            judge.take(name, predicted, expected)
         yield len(cases), len(pairs)
-    return summarise(cases)
+    return summarise(cases) | ({} if judge is None else {"calibration": judge.found()})
 
 
 def summarise(cases: Mapping[str, Case]) -> dict[str, Any]:
@@ -103,7 +140,11 @@ def format_table(result: dict[str, Any]) -> str:
     lines = [_line(row, widths) for row in rows]
     means = len(lines) - len(result["mean"])
     rule = "-" * len(lines[0])
-    return "\n".join([lines[0], rule, *lines[1:means], rule, *lines[means:]])
+    table = [lines[0], rule, *lines[1:means], rule, *lines[means:]]
+    for name, value in result.get("calibration", {}).items():
+        if value is not None:
+            table.append(f"{name}: {value:.4g}")
+    return "\n".join(table)
 
 
 def _pairs(predictions: Path, references: Path) -> dict[str, tuple[Path, Path]]:
@@ -134,7 +175,7 @@ def _by_name(path: Path) -> dict[str, Path]:
     return found
 
 
-def _score_files(prediction: Path, reference: Path, volume: int | None) -> Case:
+def _read_pair(prediction: Path, reference: Path, volume: int | None) -> tuple[Volume, Volume]:
     predicted = io.read_volume(prediction, volume=volume, kind="labels")
     expected = io.read_volume(reference, volume=volume, kind="labels")
     if not predicted.grid.same_as(expected.grid):
@@ -142,7 +183,60 @@ def _score_files(prediction: Path, reference: Path, volume: int | None) -> Case:
             f"{prediction} and {reference} lie on different grids"
             f" ({predicted.grid.difference(expected.grid)}); bring them to the same one"
         )
-    return score_labels(predicted, expected)
+    return predicted, expected
+
+
+class _Judge:
+    """Gathers what doubts are worth, case by case."""
+
+    def __init__(self, predictions: Path, doubts: Doubts) -> None:
+        def paired(path: Path | None) -> dict[str, Path]:
+            if path is None:
+                return {}
+            return {name: other for name, (_, other) in _pairs(predictions, path).items()}
+
+        self._probabilities = paired(doubts.probabilities)
+        self._uncertainty = paired(doubts.uncertainty)
+        self._reliability, self._curve = Reliability(), RiskCoverage()
+        self._voxels = 0
+
+    def take(self, name: str, prediction: Volume, reference: Volume) -> None:
+        """Take a case in."""
+        predicted, expected = prediction.array(), reference.array()
+        where = (predicted > 0) | (expected > 0)
+        right = predicted[where] == expected[where]
+        self._voxels += right.size
+        if path := self._probabilities.get(name):
+            self._reliability.add(_read_doubts(path, prediction)[where].max(axis=-1), right)
+        if path := self._uncertainty.get(name):
+            found = _read_doubts(path, prediction)[where][:, 0]
+            self._curve.add(np.rint(255 * found).astype(np.uint8), ~right)
+
+    def found(self) -> dict[str, Any]:
+        """Return the figures, None where there is nothing to say."""
+        return {
+            "voxels": self._voxels,
+            "ece": self._reliability.error,
+            "risk": self._curve.risk,
+            "risk_coverage_area": self._curve.area,
+        }
+
+
+def _read_doubts(path: Path, prediction: Volume) -> Any:
+    """Read numbers from 0 to 1 on the grid of a prediction, (i, j, k, channels)."""
+    volume = io.read_volume(path)
+    if not volume.grid.same_as(prediction.grid):
+        raise GridError(
+            f"{path} and {prediction.path} lie on different grids"
+            f" ({volume.grid.difference(prediction.grid)})"
+        )
+    values = volume.array()
+    if values.min() < 0 or values.max() > 1.001:  # rounding of what is stored as integers
+        raise VolumeError(
+            f"{path}: {values.min():g} to {values.max():g}; probabilities and uncertainties lie"
+            " between 0 and 1"
+        )
+    return values if values.ndim == 4 else values[..., np.newaxis]
 
 
 def score_labels(prediction: Volume, reference: Volume) -> Case:

@@ -62,6 +62,22 @@ class LabelEntry:
 
 
 @dataclass(frozen=True)
+class Intensities:
+    """One scaling of a channel for all volumes, such as of CT, where a value has a meaning.
+
+    Attributes
+    ----------
+    low, high : what values are clipped to
+    mean, deviation : what is then taken off, and divided by
+    """
+
+    low: float
+    high: float
+    mean: float
+    deviation: Annotated[float, pydantic.Field(gt=0)]
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """How a volume is brought to what the network was trained on.
 
@@ -71,12 +87,15 @@ class Preprocessing:
     axis_codes : orientation of the model grid, such as ``RAS``; None keeps that of the file
     clip : lower and upper percentile that intensities are clipped to; None does not clip
     normalisation : ``zscore`` (mean 0, deviation 1 over the volume or region) or ``none``
+    fixed : for each channel a scaling that takes the place of clip and normalisation, or None;
+        empty where no channel has one
     """
 
     spacing: tuple[Millimetres, Millimetres, Millimetres] | None = None
     axis_codes: AxisCodes | None = "RAS"
     clip: tuple[Percent, Percent] | None = (0.5, 99.5)
     normalisation: Literal["zscore", "none"] = "zscore"
+    fixed: tuple[Intensities | None, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse axes that are none and percentiles the wrong way round."""
@@ -98,7 +117,10 @@ class Card:
         under ``softmax`` (output 0 is background), to output n under ``sigmoid``
     window : voxels of an inference window on the model grid
     field_of_view_mm : extent of the volumes it was trained on; None means any
+    temperature : what logits are divided by before the softmax, where probabilities are reported
     scores : of the cases kept out of training, in the form of `napari_asmlp.evaluate.evaluate`
+    calibration : what probabilities and uncertainty were worth on these cases
+    split : which images were trained on and which kept out, by content (`training.folds`)
     """
 
     name: str
@@ -113,7 +135,10 @@ class Card:
     licence: str = "not stated"
     attribution: str = ""
     training_data: str = ""
+    temperature: Annotated[float, pydantic.Field(ge=0.01, le=100)] = 1.0
     scores: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -131,6 +156,11 @@ class Card:
         if any(n % self.multiple_of for n in self.window):
             raise ModelError(
                 f"model {self.name!r}: window {self.window} is no multiple of {self.multiple_of}"
+            )
+        if len(self.preprocessing.fixed) not in (0, self.in_channels):
+            raise ModelError(
+                f"model {self.name!r}: {len(self.preprocessing.fixed)} scalings of intensities for"
+                f" {self.in_channels} channels"
             )
         if len({entry.value for entry in self.labels}) != len(self.labels):
             raise ModelError(f"model {self.name!r}: a label value occurs twice in its table")

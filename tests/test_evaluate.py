@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
-from napari_asmlp.evaluate import MEASURES, evaluate, format_table, iter_evaluate
+from napari_asmlp.evaluate import MEASURES, Doubts, evaluate, format_table, iter_evaluate
 
 NOTHING = dict.fromkeys(MEASURES)
 
@@ -165,3 +165,47 @@ def test_table(folders):
         "mean      5  1.0000     0.00    0.000         2.0            2.0",
         "mean    all  0.8000     0.60    0.133         2.0            2.7",
     ]
+
+
+def test_doubts_are_judged_where_something_is_labelled(folders):
+    """Case "a": prediction 1 1 0 5, reference 1 1 1 5; case "b": 0 0 3 and 1 0 3."""
+    predictions, references = folders
+    sure = {"a": [0.9, 0.9, 0.9, 0.5], "b": [0.7, 1.0, 1.0]}
+    for name, row in sure.items():
+        confidence = np.zeros((8, 3, 3))
+        confidence[: len(row), 1, 1] = row
+        chances = np.stack([1 - confidence, confidence], -1)
+        folder = predictions.parent
+        save(folder / "probabilities" / f"{name}.nii.gz", chances)
+        save(folder / "uncertainty" / f"{name}.nii.gz", 1 - confidence)
+    doubts = Doubts(folder / "probabilities", folder / "uncertainty")
+    found = evaluate(predictions, references, doubts=doubts)["calibration"]
+    # Six voxels: confidences 0.9 (two of three right), 0.5 (right), 0.7 (wrong), 1 (right).
+    assert found["voxels"] == 6
+    assert found["ece"] == pytest.approx((0.7 + 0.5 + 0.7 + 0) / 6)
+    assert found["risk"] == pytest.approx(2 / 6)
+    # In order: 1 right; 0.9 thrice, with 1/3 of an error each; 0.7 wrong; 0.5 right.
+    risks = [0, 1 / 3 / 2, 2 / 3 / 3, 1 / 4, 2 / 5, 2 / 6]
+    assert found["risk_coverage_area"] == pytest.approx(np.mean(risks))
+    assert "calibration" not in evaluate(predictions, references)
+    only = evaluate(predictions, references, doubts=Doubts(uncertainty=folder / "uncertainty"))
+    assert only["calibration"]["ece"] is None
+    assert "risk_coverage_area: 0.2287" in format_table(only)
+
+
+@pytest.mark.parametrize(
+    ("array", "affine", "error", "words"),
+    [
+        (np.full((8, 3, 3), 7.0), None, VolumeError, r"7 to 7; .* between 0 and 1"),
+        (np.zeros((8, 3, 3)), np.eye(4), GridError, "different grids"),
+    ],
+)
+def test_doubts_that_are_none_are_refused(folders, array, affine, error, words):
+    predictions, references = folders
+    for name in ("a", "b"):
+        save(predictions.parent / "doubts" / f"{name}.nii.gz", array, affine)
+    with pytest.raises(error, match=words):
+        evaluate(predictions, references, doubts=Doubts(predictions.parent / "doubts"))
+    (predictions.parent / "doubts" / "b.nii.gz").unlink()
+    with pytest.raises(SettingsError, match=r"b\.nii: no file of that name"):
+        evaluate(predictions, references, doubts=Doubts(predictions.parent / "doubts"))

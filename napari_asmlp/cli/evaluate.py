@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_asmlp.cli import common_options
 from napari_asmlp.cli.console import Console
-from napari_asmlp.evaluate import evaluate, format_table
+from napari_asmlp.evaluate import Doubts, evaluate, format_table
 from napari_asmlp.io.files import check_file, replacing
 
 
@@ -19,6 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common_options(parser)
     parser.add_argument("predictions", type=Path, help="labels: a file, or a folder of them")
     parser.add_argument("references", type=Path, help="reference labels, under the same names")
+    parser.add_argument(
+        "--probabilities",
+        type=Path,
+        metavar="FILE|DIR",
+        help="of the predictions: report their expected calibration error",
+    )
+    parser.add_argument(
+        "--uncertainty",
+        type=Path,
+        metavar="FILE|DIR",
+        help="of the predictions: report the area under its risk-coverage curve",
+    )
     parser.add_argument("--json", metavar="FILE|-", help="write the scores as JSON")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing JSON file")
 
@@ -26,10 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Compare, print the table, and write JSON where asked to."""
     if options.json not in (None, "-"):
-        folders = (options.predictions, options.references)
+        names = ("predictions", "references", "probabilities", "uncertainty")
+        folders = [path for name in names if (path := getattr(options, name)) is not None]
         inputs = [f for p in folders for f in (p.iterdir() if p.is_dir() else [p])]
         check_file(options.json, overwrite=options.overwrite, inputs=inputs)
-    result = evaluate(options.predictions, options.references, volume=options.volume)
+    asked = options.probabilities is not None or options.uncertainty is not None
+    doubts = Doubts(options.probabilities, options.uncertainty) if asked else None
+    result = evaluate(options.predictions, options.references, volume=options.volume, doubts=doubts)
     text = json.dumps(result, indent=1, allow_nan=False)
     if options.json == "-":
         sys.stdout.write(f"{text}\n")

@@ -117,7 +117,13 @@ def _provenance(card: Card) -> Iterator[str]:
     recipe = card.preprocessing
     spacing = "that of the file" if recipe.spacing is None else f"{_times(recipe.spacing)} mm"
     yield f"spacing       {spacing}; axes {recipe.axis_codes or 'of the file'}"
-    yield f"intensities   clip to percentiles {recipe.clip}, {recipe.normalisation}"
+    for channel, one in enumerate(recipe.fixed or (None,)):
+        text = f"clip to percentiles {recipe.clip}, {recipe.normalisation}"
+        if one is not None:
+            text = (
+                f"clip to {one.low:g} ... {one.high:g}, less {one.mean:g}, over {one.deviation:g}"
+            )
+        yield f"intensities   {text}{f' (channel {channel})' if recipe.fixed else ''}"
     if card.field_of_view_mm is not None:
         yield f"trained on    fields of view up to {_times(card.field_of_view_mm)} mm"
     yield f"data          {card.training_data or 'not stated'}"
@@ -134,7 +140,16 @@ def _scores(card: Card) -> Iterator[str]:
         yield f"scores        on {len(cases)} cases kept out of training"
     for label, values in card.scores.get("mean", {}).items():
         name = card.label_names.get(int(label), label) if label.isdigit() else "mean"
-        yield f"  {name:16} Dice {values['dice']:.3f}, HD95 {values['hd95_mm']:.2f} mm"
+        yield f"  {name:16} {_measured(values['dice'], values['hd95_mm'])}"
+    error = card.calibration.get("ece_after")
+    if error is not None:
+        yield f"calibration   error {error:.3f} with temperature {card.temperature:g}"
+
+
+def _measured(dice: float | None, hd95: float | None) -> str:
+    """Say what there is: a label that was never found has no distance."""
+    distance = "-" if hd95 is None else f"{hd95:.2f} mm"
+    return f"Dice {'-' if dice is None else f'{dice:.3f}'}, HD95 {distance}"
 
 
 def _times(values: tuple[float, ...]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from napari_asmlp.cli.console import Console
 from napari_asmlp.devices import DEVICES
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.io.files import check_distinct, check_file, replacing
-from napari_asmlp.pipeline import TrainJob, iter_train
+from napari_asmlp.pipeline import Trained, TrainJob, iter_train
 from napari_asmlp.training.recipe import RECIPE, Recipe, read_recipe
+from napari_asmlp.training.trainer import Stage, TrainProgress
 
 _DEFAULTS = Recipe()
 
@@ -51,6 +54,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=DEVICES, default="auto", help="auto takes a GPU if there is one"
     )
+    parser.add_argument(
+        "--compiled",
+        action="store_true",
+        help="on a CPU: steps in C++, compiled once by your compiler; faster",
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw loss and Dice while it learns"
+    )
+    parser.add_argument(
+        "--tensorboard", type=Path, metavar="DIR", help="write events for TensorBoard"
+    )
+    parser.add_argument(
+        "--keep-samples", action="store_true", help="leave the prepared samples beside the model"
+    )
     parser.add_argument("--resume", action="store_true", help="go on after a kill or a cancel")
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="scores of every epoch")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
@@ -67,12 +84,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
         options.volume,
         options.resume,
         options.overwrite,
+        options.plot,
+        options.tensorboard,
+        options.keep_samples,
     )
     if options.report:
-        check_distinct([options.output, options.report])
+        check_distinct([options.output, options.report, job.logs.table])
         check_file(options.report, overwrite=options.overwrite, inputs=_inputs(options))
     try:
-        trained = console.follow(iter_train(job), job.output.name)
+        trained = console.follow(_telling(console, iter_train(job)), job.output.name)
     except KeyboardInterrupt:
         if job.checkpoint.exists():
             console.note(f"stopped; go on with --resume (state: {job.checkpoint})")
@@ -87,6 +107,23 @@ def run(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _telling(
+    console: Console, work: Generator[TrainProgress | Stage, None, Trained]
+) -> Generator[TrainProgress | Stage, None, Trained]:
+    """Pass progress on, and say the notes in it."""
+    with closing(work):
+        while True:
+            try:
+                progress = next(work)
+            except StopIteration as stop:
+                trained: Trained = stop.value
+                return trained
+            if isinstance(progress, Stage) and progress.note:
+                console.note(progress.note)
+            else:
+                yield progress
+
+
 def _inputs(options: argparse.Namespace) -> list[Path]:
     """Return the files that a report must not replace."""
     folder: Path = options.dataset
@@ -99,6 +136,8 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     recipe = read_recipe(options.recipe) if options.recipe else _DEFAULTS
     names = ("minutes", "epochs", "fold", "seed")
     flags = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if options.compiled:
+        flags["compiled"] = True
     try:
         return RECIPE.validate_python(RECIPE.dump_python(replace(recipe, **flags)))
     except pydantic.ValidationError as error:

@@ -4,7 +4,7 @@ A job is a generator of progress that returns its result. Closing it cancels, an
 yielded stays valid.
 """
 
-from napari_asmlp.pipeline.partial import Partial
+from napari_asmlp.pipeline.partial import NotResumableError, Partial
 from napari_asmlp.pipeline.plan import Plan, check_fit, make_plan
 from napari_asmlp.pipeline.segmentation import Progress, Segmentation, iter_segment, segment
 from napari_asmlp.pipeline.settings import SegmentSettings, format_size, parse_size
@@ -12,6 +12,7 @@ from napari_asmlp.pipeline.train import Trained, TrainJob, iter_train
 from napari_asmlp.preprocess import Slab
 
 __all__ = [
+    "NotResumableError",
     "Partial",
     "Plan",
     "Progress",

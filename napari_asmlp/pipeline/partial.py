@@ -33,12 +33,26 @@ _ARRAYS = ("labels", "probabilities", "uncertainty")
 Identity = dict[str, str]
 
 
+class NotResumableError(SettingsError):
+    """What lies in the folder is of another run, or damaged.
+
+    Attributes
+    ----------
+    what : what differs, by its name in the identity; empty if it is damaged
+    """
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what
+
+
 @dataclass(frozen=True)
 class Finished:
-    """How far a run came: planes along the file's slowest axis, and the precision it ran in."""
+    """How far a run came: planes along the file's slowest axis, and how the last of them ran."""
 
     planes: Annotated[int, pydantic.Field(ge=0)] = 0
     precision: Precision | None = None
+    parts: Annotated[int, pydantic.Field(ge=1)] = 1
 
 
 _FINISHED = pydantic.TypeAdapter(Finished)
@@ -59,6 +73,11 @@ class Partial:
     folder: Path
     resume: bool = False
 
+    @property
+    def exists(self) -> bool:
+        """Whether planes of a run lie there, of whatever it was made."""
+        return self._journal.exists()
+
     def spool(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Spool:
         """Return where an output of the run is kept."""
         return Spool(self.folder / f"{name}.raw", shape, dtype)
@@ -68,10 +87,10 @@ class Partial:
 
         Raises
         ------
-        SettingsError
+        NotResumableError
             If it was made of something else, or is damaged.
         """
-        if not self.resume or not self._journal.exists():
+        if not self.resume or not self.exists:
             return Finished()
         anew = "give --overwrite instead of --resume to begin anew"
         try:
@@ -81,15 +100,16 @@ class Partial:
             sizes = [spool.path.stat().st_size == spool.stored().nbytes for spool in spools]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
-            raise SettingsError(f"{self.folder}: damaged ({reason}); {anew}") from error
+            raise NotResumableError(f"{self.folder}: damaged ({reason}); {anew}") from error
         for key in identity | other:
             if identity.get(key) != other.get(key):
-                raise SettingsError(
+                raise NotResumableError(
                     f"{self.folder}: {key} was {other.get(key)}, now it is {identity.get(key)},"
-                    f" and would give other labels; {anew}"
+                    f" and would give other labels; {anew}",
+                    key,
                 )
         if not all(sizes):
-            raise SettingsError(f"{self.folder}: damaged (a file has the wrong size); {anew}")
+            raise NotResumableError(f"{self.folder}: damaged (a file has the wrong size); {anew}")
         return found
 
     def begin(self, spools: list[Spool]) -> None:
@@ -144,7 +164,7 @@ def identity_of(volume: Volume, plan: Plan, described: Mapping[str, Any]) -> Ide
     described : `provenance.describe_run` of it
     """
     chosen = dict(described["settings"])
-    for planned in ("memory", "precision", "device"):  # which show in the plan
+    for planned in ("memory", "precision", "device", "compiled"):  # which show in the plan
         chosen.pop(planned)
     file = described["input"]
     return {
@@ -156,6 +176,7 @@ def identity_of(volume: Volume, plan: Plan, described: Mapping[str, Any]) -> Ide
         "window": "x".join(map(str, plan.window)),
         "device": plan.inference.device.type,
         "precision": plan.inference.precision,
+        "compiled blocks": str(plan.inference.compiled),
         "threads": str(torch.get_num_threads()),
         **{f"setting {key}": str(value) for key, value in chosen.items()},
         **{f"version of {key}": value for key, value in described["versions"].items()},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,31 +15,20 @@ import numpy as np
 import torch
 
 from napari_asmlp.errors import SettingsError
-from napari_asmlp.evaluate import score_labels, summarise
-from napari_asmlp.grid import Grid, Region
-from napari_asmlp.io import read_volume
-from napari_asmlp.io.files import check_file
-from napari_asmlp.model import SUFFIX, Card, Model, Preprocessing, save_model
+from napari_asmlp.io.files import check_distinct, check_file
+from napari_asmlp.model import SUFFIX, Card, Model, save_model
 from napari_asmlp.networks.asmlp import Asmlp
-from napari_asmlp.pipeline.segmentation import finish, iter_segment
-from napari_asmlp.pipeline.settings import SegmentSettings
-from napari_asmlp.preprocess import place
+from napari_asmlp.pipeline.scoring import score, scored_model
+from napari_asmlp.pipeline.train_plan import TrainPlan, make_train_plan, prepare_samples
 from napari_asmlp.provenance import now, peak_memory, versions
-from napari_asmlp.training.dataset import (
-    Case,
-    Dataset,
-    median_spacing,
-    read_case,
-    read_dataset,
-    read_samples,
-    split,
-)
+from napari_asmlp.training.dataset import Case
+from napari_asmlp.training.logs import Logs, LogWriter
 from napari_asmlp.training.recipe import RECIPE, Recipe
-from napari_asmlp.training.trainer import TrainingRun, TrainProgress
+from napari_asmlp.training.samples import check_classes
+from napari_asmlp.training.state import split_of
+from napari_asmlp.training.trainer import Stage, TrainingRun, TrainProgress
 from napari_asmlp.zoo import label_table, load
 
-_AXIS_CODES = "RAS"
-_LARGEST_CROP = 128
 _LARGEST_WINDOW = 160
 
 
@@ -48,11 +39,14 @@ class TrainJob:
     Attributes
     ----------
     dataset : folder, see `napari_asmlp.training.dataset`
-    output : model file to write; its checkpoint lies beside it until the run is done
+    output : model file to write; the table of epochs lies beside it, and until the run is done
+        a hidden folder with its checkpoint and its samples
     init : name or file of a model whose weights to start from, where they fit
     volume : which one of 4D images; None for all of them, as channels
     resume : go on from the checkpoint of an earlier run
     overwrite : replace an existing model, and begin anew where a checkpoint lies
+    plot, tensorboard : picture to draw, folder for events; see `Logs`
+    keep_samples : leave the prepared samples there
     """
 
     dataset: Path
@@ -63,11 +57,24 @@ class TrainJob:
     volume: int | None = None
     resume: bool = False
     overwrite: bool = False
+    plot: Path | None = None
+    tensorboard: Path | None = None
+    keep_samples: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the samples and the state of an unfinished run are kept."""
+        return self.output.with_name(f".{self.output.stem}.training")
 
     @property
     def checkpoint(self) -> Path:
-        """Where the state of an unfinished run is kept."""
-        return self.output.with_name(f".{self.output.stem}.checkpoint.pt")
+        """The state of an unfinished run."""
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def logs(self) -> Logs:
+        """Where the record of the epochs goes."""
+        return Logs(self.output.with_suffix(".csv"), self.plot, self.tensorboard)
 
 
 @dataclass(frozen=True)
@@ -78,88 +85,56 @@ class Trained:
     report: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What follows from the data and the recipe before anything is learnt."""
-
-    recipe: Recipe
-    dataset: Dataset
-    training: list[Case]
-    kept_out: list[Case]
-    preprocessing: Preprocessing
-    crop: tuple[int, int, int]
-    extents_mm: list[tuple[float, float, float]]
-
-
-def iter_train(job: TrainJob) -> Generator[TrainProgress, None, Trained]:
+def iter_train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     """Train, score on the cases kept out, and write the model file.
 
     Yields
     ------
-    TrainProgress
-        After each epoch.
+    TrainProgress, Stage
+        After each epoch; before and after the epochs for each case.
 
     Raises
     ------
     AsmlpError
         Where data, recipe or output are unusable; mostly before the training begins.
     """
-    _check_output(job)
-    plan = _plan(job)
+    _check_outputs(job)
+    try:
+        trained = yield from _train(job)
+        job.checkpoint.unlink(missing_ok=True)
+        return trained
+    finally:
+        if not (job.keep_samples or job.checkpoint.exists()):
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
+    start = None if job.init is None else load(job.init)
+    earlier = start.card.split if start else {}
+    if job.resume:
+        earlier = split_of(job.checkpoint, job.recipe)
+    plan = yield from make_train_plan(job.dataset, job.volume, job.recipe, earlier)
     names = plan.dataset.label_names
-    training = list(read_samples(plan.training, names, plan.preprocessing))
-    validation = list(read_samples(plan.kept_out, names, plan.preprocessing))
+    training, validation = yield from prepare_samples(plan, job.folder)
+    notes = [f"no case to train on has label {name!r}" for name in check_classes(training, names)]
     torch.manual_seed(job.recipe.seed)
-    network = _network(job, training[0].image.shape[0], len(names) + 1)
+    network, note = _network(job.recipe, start, training[0].image.shape[0], len(names) + 1)
+    for text in [*notes, *note]:
+        yield Stage("preparing", 1, 1, text)
+    record = plan.split.record()
     run = TrainingRun(
-        job.recipe, plan.crop, training, validation, job.checkpoint, job.device, job.resume
+        job.recipe, plan.crop, training, validation, job.checkpoint, job.device, job.resume, record
     )
-    history = yield from run(network)
+    history = yield from _logged(run, network, LogWriter(job.logs, list(names.values())))
     model = Model(_card(job, plan, network), _rounded(network))
-    scores = score(model, plan.kept_out, job.device)
-    model = replace(model, card=replace(model.card, scores=scores))
+    scored = yield from score(model, plan.split.kept_out, job.device)
+    model = scored_model(model, scored)
     save_model(model, job.output, overwrite=job.overwrite)
-    job.checkpoint.unlink(missing_ok=True)
-    report = {
-        "command": "train",
-        "dataset": {"name": plan.dataset.name, "hash": _fingerprint(plan.dataset.cases)},
-        "recipe": RECIPE.dump_python(job.recipe, mode="json"),
-        "crop": plan.crop,
-        "kept_out": [case.name for case in plan.kept_out],
-        "epochs": history,
-        "scores": scores,
-        "model": {"path": str(job.output), "hash": replace(model, path=job.output).hash},
-        "peak_memory_bytes": peak_memory(),
-        "versions": versions(),
-        "time": now(),
-    }
-    return Trained(replace(model, path=job.output), report)
+    model = replace(model, path=job.output)
+    return Trained(model, _report(job, plan, model, history))
 
 
-def score(model: Model, cases: Sequence[Case], device: str = "auto") -> dict[str, Any]:
-    """Segment cases as a user would and compare with their labels, on their own grids.
-
-    Returns
-    -------
-    dict
-        What `napari_asmlp.evaluate.evaluate` returns, rounded; empty without cases.
-    """
-    settings = SegmentSettings(device=device)
-    rows = {}
-    for case in cases:
-        image, reference = read_case(case)
-        whole = replace(settings, region=Region.whole(image.grid.shape))
-        rows[case.name] = score_labels(finish(iter_segment(image, model, whole)).labels, reference)
-    return _rounded_scores(summarise(rows)) if rows else {}
-
-
-def _rounded_scores(scores: Any) -> Any:
-    if isinstance(scores, dict):
-        return {key: _rounded_scores(value) for key, value in scores.items()}
-    return round(scores, 4) if isinstance(scores, float) else scores
-
-
-def _check_output(job: TrainJob) -> None:
+def _check_outputs(job: TrainJob) -> None:
     if job.output.suffix != SUFFIX:
         raise SettingsError(f"{job.output}: a model file ends in {SUFFIX}")
     check_file(job.output, overwrite=job.overwrite)
@@ -168,40 +143,56 @@ def _check_output(job: TrainJob) -> None:
             f"{job.checkpoint}: an unfinished run lies there; --resume goes on with it,"
             " --overwrite begins anew"
         )
+    logs = job.logs
+    logs.check()
+    pictures = [path for path in (logs.table, logs.plot) if path is not None]
+    check_distinct([job.output, *pictures])
+    for path in pictures:
+        check_file(path, overwrite=job.overwrite or job.resume)
 
 
-def _plan(job: TrainJob) -> _Plan:
-    """Take spacing, crop and field of view from the headers of the data."""
-    dataset = read_dataset(job.dataset, job.volume)
-    training, kept_out = split(dataset.cases, job.recipe.kept_out())
-    grids = [read_volume(case.images[0]).grid for case in training]
-    spacing = job.recipe.spacing or median_spacing(grids, _AXIS_CODES)
-    preprocessing = Preprocessing(spacing=spacing, axis_codes=_AXIS_CODES)
-    placed = [place(grid, preprocessing).model_grid for grid in grids]
-    crop = job.recipe.crop or _crop(placed, job.recipe.network.multiple_of)
-    extents = [grid.extent_mm for grid in placed]
-    return _Plan(job.recipe, dataset, training, kept_out, preprocessing, crop, extents)
+def _logged(
+    run: TrainingRun, network: Asmlp, writer: LogWriter
+) -> Generator[TrainProgress, None, list[dict[str, Any]]]:
+    """Train, and keep the record up to date."""
+    steps = run(network)
+    with closing(steps), closing(writer):
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as stop:
+                history: list[dict[str, Any]] = stop.value
+                return history
+            writer.take(progress.history)
+            yield progress
 
 
-def _crop(grids: Sequence[Grid], unit: int) -> tuple[int, int, int]:
-    """Median extent in voxels, up to the next multiple of what the network needs."""
-    median = np.median([grid.shape for grid in grids], axis=0)
-    x, y, z = (min(_LARGEST_CROP, unit * math.ceil(n / unit)) for n in median)
-    return x, y, z
+def _network(
+    recipe: Recipe, start: Model | None, in_channels: int, out_channels: int
+) -> tuple[Asmlp, list[str]]:
+    """Build the recipe's network, or that of the model to start from with its weights.
 
-
-def _network(job: TrainJob, in_channels: int, out_channels: int) -> Asmlp:
-    """Build the recipe's network, or that of the model to start from with its weights."""
-    start = None if job.init is None else load(job.init)
-    config = job.recipe.network if start is None else start.card.network
+    Returns
+    -------
+    network : with the weights that fit; the others are new
+    notes : what was taken over
+    """
+    config = recipe.network if start is None else start.card.network
     network = Asmlp(replace(config, in_channels=in_channels, out_channels=out_channels))
     if start is None:
-        return network
-    mine = network.state_dict()
-    theirs = start.network.state_dict()
+        return network, []
+    mine, theirs = network.state_dict(), start.network.state_dict()
     fitting = {key: theirs[key] for key in mine if mine[key].shape == theirs[key].shape}
     network.load_state_dict(mine | fitting)
-    return network
+    new = [key for key in mine if key not in fitting]
+    note = f"begins with {len(fitting)} of {len(mine)} tensors of {start.card.name}"
+    if new:
+        note += f"; new: {', '.join(new)}"
+    if replace(recipe.network, in_channels=1, out_channels=2) != replace(
+        config, in_channels=1, out_channels=2
+    ):
+        note += "; its network is taken, not the recipe's"
+    return network, [note]
 
 
 def _rounded(network: Asmlp) -> Asmlp:
@@ -211,8 +202,8 @@ def _rounded(network: Asmlp) -> Asmlp:
     return network.eval()
 
 
-def _card(job: TrainJob, plan: _Plan, network: Asmlp) -> Card:
-    recipe, names = plan.recipe, plan.dataset.label_names
+def _card(job: TrainJob, plan: TrainPlan, network: Asmlp) -> Card:
+    recipe, names = job.recipe, plan.dataset.label_names
     x, y, z = np.max(plan.extents_mm, axis=0).round(2).tolist()
     spacing = plan.preprocessing.spacing or (1.0, 1.0, 1.0)
     unit = network.config.multiple_of
@@ -220,6 +211,7 @@ def _card(job: TrainJob, plan: _Plan, network: Asmlp) -> Card:
         min(_LARGEST_WINDOW, unit * math.ceil(round(mm / step) / unit))
         for mm, step in zip((x, y, z), spacing, strict=True)
     ]
+    training, kept_out = plan.split.training, plan.split.kept_out
     return Card(
         name=recipe.name or job.output.stem,
         summary=recipe.summary or f"{', '.join(names.values())} ({plan.dataset.name})",
@@ -231,15 +223,38 @@ def _card(job: TrainJob, plan: _Plan, network: Asmlp) -> Card:
         licence=recipe.licence,
         attribution=recipe.attribution,
         training_data=f"{recipe.training_data or plan.dataset.name}:"
-        f" {len(plan.training)} cases, {len(plan.kept_out)} kept out",
+        f" {len(training)} cases, {len(kept_out)} kept out",
+        split=plan.split.record(),
         recipe=RECIPE.dump_python(recipe, mode="json")
-        | {"dataset_hash": _fingerprint(plan.dataset.cases)},
+        | {"dataset_hash": _fingerprint([*training, *kept_out])},
         created=now(),
         versions=versions(),
     )
 
 
+def _report(
+    job: TrainJob, plan: TrainPlan, model: Model, history: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return all that there is to say of a run, as plain values."""
+    return {
+        "command": "train",
+        "dataset": {"name": plan.dataset.name, "hash": model.card.recipe["dataset_hash"]},
+        "recipe": RECIPE.dump_python(job.recipe, mode="json"),
+        "crop": plan.crop,
+        "spacing": plan.preprocessing.spacing,
+        "kept_out": [case.name for case in plan.split.kept_out],
+        "split": plan.split.record(),
+        "epochs": history,
+        "scores": model.card.scores,
+        "calibration": model.card.calibration,
+        "model": {"path": str(job.output), "hash": model.hash},
+        "peak_memory_bytes": peak_memory(),
+        "versions": versions(),
+        "time": now(),
+    }
+
+
 def _fingerprint(cases: Sequence[Case]) -> str:
     """Hash of the images, whatever they are called and wherever they lie."""
-    joined = "\n".join(sorted(case.content_hash() for case in cases))
+    joined = "\n".join(sorted(case.hash for case in cases))
     return "sha256:" + hashlib.sha256(joined.encode()).hexdigest()

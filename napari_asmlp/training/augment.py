@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from napari_asmlp.training.dataset import Sample
 from napari_asmlp.training.recipe import Augmentation
+from napari_asmlp.training.samples import Sample
 
 # Coarse lattices on which smooth random fields are drawn, in nodes along each axis.
 _ELASTIC_NODES = 5
@@ -36,43 +37,86 @@ class Crop:
 
 
 def random_crop(
-    sample: Sample, shape: tuple[int, int, int], settings: Augmentation, generator: Generator
+    sample: Sample,
+    shape: tuple[int, int, int],
+    settings: Augmentation,
+    generator: Generator,
+    foreground: float = 0.0,
 ) -> Crop:
     """Cut a crop at a random place, rotated, scaled, mirrored, bent, and with other intensities.
 
     Where the crop reaches outside the volume it holds the volume's minimum and background, as a
-    padded window does at inference.
+    padded window does at inference. Of the sample's arrays only the box around it is read.
+
+    Parameters
+    ----------
+    foreground : how often the crop is centred on a voxel of a label, as far as it then lies inside;
+        all labels of the sample have the same chance
     """
-    image = torch.from_numpy(sample.image)
-    classes = torch.from_numpy(sample.classes)
-    lattice = _sampling_lattice(image.shape[1:], shape, settings, generator)
-    floor = image.amin(dim=(1, 2, 3), keepdim=True)
-    moved = functional.grid_sample((image - floor)[None], lattice, align_corners=True)[0] + floor
+    matrix = _linear_map(settings, generator)
+    centre = _centre(sample, shape, generator, foreground)
+    bend = settings.elastic * torch.randn(1, 3, *[_ELASTIC_NODES] * 3, generator=generator)
+    reach = matrix.abs() @ ((torch.tensor(shape) - 1) / 2) + bend.abs().amax(dim=(0, 2, 3, 4))
+    box = _box_around(centre, reach, sample.classes.shape)
+    lattice = _lattice(shape, matrix, centre, bend, box)
+    image = torch.from_numpy(np.array(sample.image[(slice(None), *box)]))
+    classes = torch.from_numpy(sample.classes[box].astype(np.float32))
+    floor = torch.from_numpy(sample.floor).reshape(-1, 1, 1, 1)
+    moved = functional.grid_sample((image - floor)[None], lattice, align_corners=False)[0] + floor
     labels = functional.grid_sample(
-        classes[None, None].float(), lattice, mode="nearest", align_corners=True
+        classes[None, None], lattice, mode="nearest", align_corners=False
     )
     return Crop(_recolour(moved, settings, generator), labels[0, 0].long())
 
 
-def _sampling_lattice(
-    volume: torch.Size, shape: tuple[int, int, int], settings: Augmentation, generator: Generator
+def _centre(
+    sample: Sample, shape: tuple[int, int, int], generator: Generator, foreground: float
 ) -> Tensor:
-    """Where each voxel of the crop comes from, as `grid_sample` wants it: (1, X, Y, Z, 3)."""
-    extent = torch.tensor([float(n) for n in volume])
-    axes = [torch.arange(n) - (n - 1) / 2 for n in shape]
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    points = points @ _linear_map(settings, generator).T + _centre(extent, shape, generator)
-    if settings.elastic > 0:
-        coarse = torch.randn(1, 3, *[_ELASTIC_NODES] * 3, generator=generator) * settings.elastic
-        bend = functional.interpolate(coarse, shape, mode="trilinear", align_corners=True)
-        points = points + bend[0].permute(1, 2, 3, 0)
-    return (2 * points / (extent - 1) - 1).flip(-1)[None]
-
-
-def _centre(extent: Tensor, shape: tuple[int, int, int], generator: Generator) -> Tensor:
     """Place the crop anywhere inside the volume, or around it where it is the larger one."""
-    slack = (extent - torch.tensor(shape)).abs() / 2
-    return (extent - 1) / 2 + slack * _uniform(3, generator)
+    extent = torch.tensor(sample.classes.shape)
+    middle, slack = (extent - 1) / 2, (extent - torch.tensor(shape)).abs() / 2
+    anywhere = middle + slack * _uniform(3, generator)
+    chance, label, voxel = torch.rand(3, generator=generator).tolist()
+    if chance >= foreground or not len(sample.places):
+        return anywhere
+    labels = np.unique(sample.places[:, 0])
+    chosen = sample.places[sample.places[:, 0] == labels[int(label * len(labels))]]
+    place = torch.from_numpy(chosen[int(voxel * len(chosen)), 1:])
+    return torch.maximum(torch.minimum(place, middle + slack), middle - slack)
+
+
+def _box_around(centre: Tensor, reach: Tensor, volume: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return the box of the volume, of at least one voxel, that what is in reach lies in."""
+    box = []
+    for middle, far, extent in zip(centre.tolist(), reach.tolist(), volume, strict=True):
+        start = min(max(math.floor(middle - far) - 1, 0), extent - 1)
+        box.append(slice(start, min(max(math.ceil(middle + far) + 2, start + 1), extent)))
+    return tuple(box)
+
+
+def _lattice(
+    shape: tuple[int, int, int],
+    matrix: Tensor,
+    centre: Tensor,
+    bend: Tensor,
+    box: tuple[slice, ...],
+) -> Tensor:
+    """Where each voxel of the crop comes from, relative to the box: (1, X, Y, Z, 3).
+
+    As `grid_sample` has it: the box's edges are -1 and 1, and the last axis comes first. All that
+    is put into the matrix and the few nodes of the displacement, before there are many points.
+    """
+    start = torch.tensor([float(part.start) for part in box])
+    unit = 2 / torch.tensor([float(part.stop - part.start) for part in box])
+    axes = [torch.arange(n) - (n - 1) / 2 for n in shape]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
+    offset = (centre - start + 0.5) * unit - 1
+    lattice = torch.addmm(offset.flip(0), points, (matrix.T * unit).flip(1)).reshape(*shape, 3)
+    if bend.any():
+        scaled = (bend * unit.reshape(3, 1, 1, 1)).flip(1)
+        field = functional.interpolate(scaled, shape, mode="trilinear", align_corners=True)
+        lattice += field[0].permute(1, 2, 3, 0)
+    return lattice[None]
 
 
 def _linear_map(settings: Augmentation, generator: Generator) -> Tensor:
@@ -108,7 +152,7 @@ def _recolour(image: Tensor, settings: Augmentation, generator: Generator) -> Te
     if now():
         image = _low_resolution(image, generator)
     if now():
-        deviation = 0.15 * torch.rand((), generator=generator)
+        deviation = settings.noise * torch.rand((), generator=generator)
         image = image + deviation * torch.randn(image.shape, generator=generator)
     return image
 

@@ -10,20 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.transform import resize
 
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
-from napari_asmlp.grid import Grid
 from napari_asmlp.io import base_name, read_volume, volumes_in
-from napari_asmlp.model import Preprocessing
-from napari_asmlp.preprocess import place, to_model_grid
+from napari_asmlp.io.planes import each_plane
 from napari_asmlp.volume import Volume
 
 _HIGHEST_LABEL = 65535
@@ -34,44 +31,31 @@ _MOST_LABELS = 254
 class Case:
     """One labelled volume: a file per channel (or one 4D file), and its labels.
 
-    `volume` picks one of a 4D file.
+    Attributes
+    ----------
+    volume : which one of a 4D file; None for all of them, as channels
+    hash : SHA-256 of the voxels, once `examined`
     """
 
     name: str
     images: tuple[Path, ...]
     labels: Path
     volume: int | None = None
+    hash: str = ""
 
-    def content_hash(self) -> str:
-        """Return the SHA-256 of the image files, which a renamed or moved case keeps."""
-        digest = hashlib.sha256()
-        for image in self.images:
-            digest.update(image.read_bytes())
-        return digest.hexdigest()
+    def open_images(self) -> list[Volume]:
+        """Open the files of its image; no voxel is read."""
+        return [read_volume(path, volume=self.volume) for path in self.images]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The cases of a folder and the label table they share."""
+    """The cases of a folder, the label table they share, and what their channels are called."""
 
     name: str
     cases: tuple[Case, ...]
     label_names: dict[int, str]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A case on the model grid.
-
-    Attributes
-    ----------
-    image : (C, X, Y, Z) float32, normalised
-    classes : (X, Y, Z) uint8, 0 background, n the nth label of the table
-    """
-
-    name: str
-    image: NDArray[np.float32]
-    classes: NDArray[np.uint8]
+    channel_names: tuple[str, ...] = ()
 
 
 def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
@@ -95,24 +79,49 @@ def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
     if not cases:
         raise SettingsError(f"{folder}: no training cases")
     chosen = tuple(replace(case, volume=volume) for case in cases)
-    return Dataset(str(content.get("name", folder.name)), chosen, _label_names(content, index))
+    name, labels = str(content.get("name", folder.name)), _label_names(content, index)
+    return Dataset(name, chosen, labels, _channel_names(content))
 
 
-def split(cases: Sequence[Case], kept_out: tuple[int, int] | None) -> tuple[list[Case], list[Case]]:
-    """Cases to train on and cases kept out, by content: names and order do not matter."""
-    if kept_out is None:
-        return list(cases), []
-    part, parts = kept_out
-    if len(cases) < parts:
-        raise SettingsError(f"fold {part + 1}/{parts}: there are only {len(cases)} cases")
-    ordered = sorted(cases, key=Case.content_hash)
-    held = ordered[part::parts]
-    return [case for case in ordered if case not in held], held
+def examined(cases: Sequence[Case]) -> Iterator[Case]:
+    """Read each image once, plane by plane: give the cases with their hashes.
+
+    The hash is of the voxels as float32: a renamed, moved or recompressed image keeps it.
+
+    Raises
+    ------
+    VolumeError
+        Where a file is damaged, holds NaN or infinity, or has other channels than the first case.
+    """
+    expected = None
+    for case in cases:
+        images = case.open_images()
+        channels = sum(image.channels for image in images)
+        if channels != (expected := expected or channels):
+            raise VolumeError(
+                f"{case.images[0]}: {channels} channels, but {cases[0].images[0].name} has"
+                f" {expected}; a model takes one number of them (--volume N chooses one of 4D)"
+            )
+        yield replace(case, hash=_content_hash(images))
+
+
+def _content_hash(images: Sequence[Volume]) -> str:
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(repr(tuple(image.data.shape)).encode())
+        for plane in each_plane(image.data):
+            if not np.isfinite(plane).all():
+                raise VolumeError(
+                    f"{image.path}: holds NaN or infinity; put numbers in their places first"
+                )
+            with np.errstate(over="ignore"):  # 1e300 is a number too, if no useful one
+                digest.update(plane.astype(np.float32, order="C").tobytes())
+    return digest.hexdigest()
 
 
 def read_case(case: Case) -> tuple[Volume, Volume]:
     """Image and labels of a case on one grid; raises `GridError` where theirs differ."""
-    channels = [read_volume(path, volume=case.volume) for path in case.images]
+    channels = case.open_images()
     labels = read_volume(case.labels, kind="labels")
     for volume in channels:
         if not volume.grid.same_as(labels.grid):
@@ -122,29 +131,16 @@ def read_case(case: Case) -> tuple[Volume, Volume]:
             )
     if len(channels) == 1:
         return channels[0], labels
+    if many := [volume for volume in channels if volume.channels > 1]:
+        raise VolumeError(
+            f"{many[0].path}: holds {many[0].channels} volumes, but is one channel of"
+            f" {len(channels)}; --volume N chooses one of them"
+        )
     stacked = np.stack([volume.array() for volume in channels], axis=-1)
     return Volume(stacked, channels[0].grid, path=channels[0].path), labels
 
 
-def read_samples(
-    cases: Sequence[Case], label_names: dict[int, str], preprocessing: Preprocessing
-) -> Iterator[Sample]:
-    """Bring cases to the model grid, one after the other."""
-    for case in cases:
-        image, labels = read_case(case)
-        placement = place(image.grid, preprocessing)
-        classes = class_indices(labels, label_names)
-        turned = placement.orientation.apply(classes)
-        if turned.shape != placement.model_grid.shape:
-            turned = resize(turned, placement.model_grid.shape, order=0, preserve_range=True)
-        yield Sample(
-            case.name,
-            to_model_grid(image, placement, preprocessing),
-            np.ascontiguousarray(turned, dtype=np.uint8),
-        )
-
-
-def class_indices(labels: Volume, label_names: dict[int, str]) -> NDArray[np.uint8]:
+def class_indices(labels: Volume, label_names: Mapping[int, str]) -> NDArray[np.uint8]:
     """Label values to positions in the label table; raises `VolumeError` on an undeclared one."""
     values = labels.array()
     if unknown := sorted(set(np.unique(values).tolist()) - {0, *label_names}):
@@ -158,13 +154,6 @@ def class_indices(labels: Volume, label_names: dict[int, str]) -> NDArray[np.uin
     return classes
 
 
-def median_spacing(grids: Sequence[Grid], axis_codes: str) -> tuple[float, float, float]:
-    """Return the median spacing in mm along each axis of the model grid."""
-    spacings = [grid.reoriented(grid.orientation(axis_codes)).spacing for grid in grids]
-    x, y, z = np.round(np.median(spacings, axis=0), 4).tolist()
-    return x, y, z
-
-
 def _label_names(content: dict[str, Any], index: Path) -> dict[int, str]:
     """MSD writes {"1": "name"}, nnU-Net {"name": 1}."""
     names: dict[int, str] = {}
@@ -175,12 +164,24 @@ def _label_names(content: dict[str, Any], index: Path) -> dict[int, str]:
         except (TypeError, ValueError) as error:
             raise SettingsError(f"{index}: label {key!r}: {value!r} is not a number") from error
     names.pop(0, None)
+    if ignored := [number for number, name in names.items() if name.lower() == "ignore"]:
+        raise SettingsError(
+            f"{index}: label {ignored[0]} means 'ignore': leaving voxels out is not supported"
+        )
     if not names or min(names) < 0 or max(names) > _HIGHEST_LABEL or len(names) > _MOST_LABELS:
         raise SettingsError(
             f"{index}: needs 1 to {_MOST_LABELS} labels from 1 to {_HIGHEST_LABEL}, has"
             f" {sorted(names)[:5]}"
         )
     return dict(sorted(names.items()))
+
+
+def _channel_names(content: dict[str, Any]) -> tuple[str, ...]:
+    """MSD and nnU-Net's first version say ``modality``, its second ``channel_names``."""
+    table = content.get("channel_names", content.get("modality"))
+    if not isinstance(table, dict):
+        return ()
+    return tuple(str(name) for _, name in sorted(table.items(), key=lambda item: str(item[0])))
 
 
 def _listed_cases(folder: Path, listed: list[Any]) -> list[Case]:

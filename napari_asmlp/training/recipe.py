@@ -32,6 +32,7 @@ class Augmentation:
     scaling : relative size; 0.2 means 1/1.2 to 1.2
     elastic : voxels, standard deviation of a smooth random displacement
     intensity : how often each of gamma, contrast, bias field, noise and low resolution is applied
+    noise : its largest standard deviation, in normalised intensities
     """
 
     flip_axes: tuple[Literal[0, 1, 2], ...] = (0,)
@@ -39,6 +40,7 @@ class Augmentation:
     scaling: Amount = 0.2
     elastic: Amount = 1.0
     intensity: Fraction = 0.3
+    noise: Amount = 0.15
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,19 @@ class Recipe:
     epochs : passes over the training cases, with a cosine decay of the learning rate over them
     minutes : where given, the run and its decay follow the clock instead of `epochs`, and what it
         gives depends on the machine's speed
-    fold : ``K/N``: part K of N equal parts, by the cases' content, is kept out of training;
-        ``all`` trains on everything
+    memory_gib : what a training step may take, about; bounds a `crop` that is taken from the data
+    compiled : on a CPU, whether steps run in C++, compiled by the user's compiler: faster, and for
+        networks with ``layer`` norms and ``expand`` decoder
+    fold : ``K/N``: part K of N, by the cases' content, is kept out of training; ``all`` trains on
+        everything
+    foreground : how often a crop is centred on a labelled voxel, each label as often as the others
+    optimiser : ``adamw``, or ``muon`` for the weights between hidden channels (Jordan et al.,
+        2024) and AdamW for the others
+    muon_learning_rate : of those; `learning_rate` is AdamW's
+    ema : decay of a moving average of the weights, which is then scored and shipped; 0 for none.
+        In the first steps n it is (1 + n) / (10 + n) where that is less
+    patience : epochs without a better Dice on the cases kept out, after which the run stops; the
+        best weights are then shipped. None runs to the end and ships the last
     """
 
     name: str = ""
@@ -64,22 +77,30 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     spacing: tuple[Millimetres, Millimetres, Millimetres] | None = None
     crop: tuple[Positive, Positive, Positive] | None = None
+    memory_gib: Rate = 4.0
     epochs: Positive = 50
     minutes: Rate | None = None
     batch_size: Positive = 2
     learning_rate: Rate = 2e-3
     weight_decay: Amount = 1e-2
+    optimiser: Literal["adamw", "muon"] = "muon"
+    muon_learning_rate: Rate = 0.02
+    ema: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.99
+    foreground: Fraction = 0.33
     warmup: Fraction = 0.03
     validate_every: Positive = 2
+    patience: Positive | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compiled: bool = False
     fold: str = "1/5"
     seed: Annotated[int, pydantic.Field(ge=0, le=2**32 - 1)] = 0
 
     __pydantic_config__ = pydantic.ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:
-        """Refuse a fold that is none."""
-        self.kept_out()
+        """Refuse a fold that is none, and patience with nothing to be patient about."""
+        if self.kept_out() is None and self.patience is not None:
+            raise SettingsError("patience: needs cases kept out to score, but fold is 'all'")
 
     def kept_out(self) -> tuple[int, int] | None:
         """Return ``(K - 1, N)`` of `fold`, or None where all cases are trained on."""

@@ -6,10 +6,9 @@ undisturbed one (on the same machine and number of threads).
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_asmlp.devices import autocast, resolve_device, resolve_precision
+from napari_asmlp.devices import DTYPES, autocast, resolve_device, resolve_precision
 from napari_asmlp.errors import ModelError, SettingsError
-from napari_asmlp.io.files import replacing
-from napari_asmlp.measure import dice
-from napari_asmlp.model import read_checkpoint
+from napari_asmlp.networks.asmlp import Asmlp
+from napari_asmlp.networks.compiled_training import CompiledTraining
 from napari_asmlp.training.augment import random_crop
-from napari_asmlp.training.dataset import Sample
 from napari_asmlp.training.losses import segmentation_loss
-from napari_asmlp.training.recipe import RECIPE, Recipe
+from napari_asmlp.training.optimisers import set_rates
+from napari_asmlp.training.recipe import Recipe
+from napari_asmlp.training.samples import Sample
+from napari_asmlp.training.state import State, load_checkpoint, save_checkpoint
+from napari_asmlp.training.validation import validate
 
 CHECKPOINT_SECONDS = 30.0
 _GRADIENT_NORM = 1.0
@@ -40,7 +41,8 @@ class TrainProgress:
     ----------
     fraction : of the whole run, 0 to 1
     loss : mean over the epoch
-    dice : of each label over the cases kept out, where they were scored
+    dice : of each class over the cases kept out, where they were scored
+    history : a row for each epoch so far, see `training.state.State`
     """
 
     epoch: int
@@ -49,6 +51,7 @@ class TrainProgress:
     seconds: float
     loss: float
     dice: dict[int, float] | None = None
+    history: Sequence[Mapping[str, Any]] = ()
 
     @property
     def seconds_left(self) -> float | None:
@@ -63,21 +66,44 @@ class TrainProgress:
         return f"{text}, Dice {', '.join(f'{score:.3f}' for score in self.dice.values())}"
 
 
-@dataclass
-class _State:
-    """What a checkpoint holds, beside the recipe."""
+@dataclass(frozen=True)
+class Stage:
+    """Where the work on cases before and after the epochs stands.
 
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
-    step: int = 0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)  # of the epoch under way
-    history: list[dict[str, Any]] = field(default_factory=list)
+    Attributes
+    ----------
+    what : is done with the cases
+    note : a line for the user, or empty
+    """
+
+    what: str
+    done: int
+    total: int
+    note: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """Share of the cases."""
+        return self.done / self.total
+
+    @property
+    def seconds_left(self) -> None:
+        """Not known: it says nothing of the whole."""
+        return
+
+    def describe(self) -> str:
+        """Return in a few words where the work stands."""
+        return f"{self.what}, {self.done} of {self.total} cases"
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One training: what it learns from, where it runs, and where its checkpoint lies."""
+    """One training: what it learns from, where it runs, and where its checkpoint lies.
+
+    Attributes
+    ----------
+    split : record of which cases are on which side, kept in the checkpoint
+    """
 
     recipe: Recipe
     crop: tuple[int, int, int]
@@ -86,100 +112,131 @@ class TrainingRun:
     checkpoint: Path
     device: str = "auto"
     resume: bool = False
+    split: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, network: nn.Module) -> Generator[TrainProgress, None, list[dict[str, Any]]]:
         """Train `network` in place; yields after each epoch, returns the history of epochs."""
         device = resolve_device(self.device)
         precision = resolve_precision(self.recipe.precision, device)
+        context = autocast(device, precision)
         network.to(device).train()
-        state = _State(network, self._optimiser(network))
+        state = State.new(network, self.recipe)
         if self.resume:
             load_checkpoint(self.checkpoint, state, self.recipe)
-        per_epoch = math.ceil(len(self.training) / self.recipe.batch_size)
+        runs = self._form(network, DTYPES[precision])
         clock = _Clock(state.seconds)
         try:
-            while (done := self._fraction(state, per_epoch)) < 1:
-                _set_rate(state.optimiser, self.recipe, done)
-                with autocast(device, precision):
-                    loss = self._loss(network, state.step, device)
-                self._descend(state, loss)
+            while not self._is_over(state):
+                state.rate = set_rates(state.optimisers, self.recipe.warmup, self._fraction(state))
+                image, classes = self.batch(state.step)
+                with context:
+                    logits = runs(image.to(device))
+                self._descend(state, segmentation_loss(logits.float(), classes.to(device)))
                 state.step, state.seconds = state.step + 1, clock.seconds
-                if state.step % per_epoch == 0 or self._fraction(state, per_epoch) >= 1:
-                    yield self._close_epoch(state, per_epoch)
+                if state.step % self._per_epoch == 0 or self._fraction(state) >= 1:
+                    with context:
+                        progress = self._close_epoch(state)
+                    yield progress
                 if clock.checkpoint_is_due():
-                    save_checkpoint(self.checkpoint, state, self.recipe)
-            save_checkpoint(self.checkpoint, state, self.recipe)
+                    self._save(state)
+            self._save(state)
         except GeneratorExit:  # between two steps; a signal may come within one: nothing is saved
-            save_checkpoint(self.checkpoint, state, self.recipe)
+            self._save(state)
             raise
         finally:
             network.to("cpu").eval()
+        state.ship()
         return state.history
 
-    def _optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
-        """AdamW; norms and biases are not decayed."""
-        decayed = [p for p in network.parameters() if p.ndim > 1]
-        rest = [p for p in network.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": self.recipe.weight_decay},
-            {"params": rest, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=self.recipe.learning_rate)
-
-    def _fraction(self, state: _State, per_epoch: int) -> float:
-        if self.recipe.minutes is not None:
-            return state.seconds / (60 * self.recipe.minutes)
-        return state.step / (per_epoch * self.recipe.epochs)
-
-    def _loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
-        image, classes = self.batch(step)
-        logits = network(image.to(device))
-        return segmentation_loss(logits.float(), classes.to(device))
+    def _form(self, network: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """Return what gives logits with gradients for the parameters of `network`."""
+        if not self.recipe.compiled:
+            return network
+        on_cpu = next(network.parameters()).device.type == "cpu"
+        if not (on_cpu and isinstance(network, Asmlp) and dtype != torch.float16):
+            raise SettingsError(
+                "compiled training is for an AS-MLP on a CPU in fp32 or bf16: train without it"
+            )
+        return CompiledTraining(network, dtype)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Crops of step `step`: (B, C, X, Y, Z) float32 and (B, X, Y, Z) int64."""
-        size, count = self.recipe.batch_size, len(self.training)
+        recipe, count = self.recipe, len(self.training)
         crops = []
-        for position in range(step * size, (step + 1) * size):
+        for position in range(step * recipe.batch_size, (step + 1) * recipe.batch_size):
             epoch, index = divmod(position, count)
-            order = np.random.default_rng((self.recipe.seed, epoch)).permutation(count)
-            generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + position)
+            order = np.random.default_rng((recipe.seed, epoch)).permutation(count)
+            generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + position)
             sample = self.training[int(order[index])]
-            crops.append(random_crop(sample, self.crop, self.recipe.augmentation, generator))
+            crops.append(
+                random_crop(sample, self.crop, recipe.augmentation, generator, recipe.foreground)
+            )
         return (
             torch.stack([crop.image for crop in crops]),
             torch.stack([crop.classes for crop in crops]),
         )
 
-    def _descend(self, state: _State, loss: Tensor) -> None:
+    @property
+    def _per_epoch(self) -> int:
+        return math.ceil(len(self.training) / self.recipe.batch_size)
+
+    def _fraction(self, state: State) -> float:
+        if self.recipe.minutes is not None:
+            return state.seconds / (60 * self.recipe.minutes)
+        return state.step / (self._per_epoch * self.recipe.epochs)
+
+    def _is_over(self, state: State) -> bool:
+        """Tell whether epochs or minutes are used up, or the patience."""
+        if self._fraction(state) >= 1:
+            return True
+        best, patience = state.best_epoch(), self.recipe.patience
+        if patience is None or best is None:
+            return False
+        return int(state.history[-1]["epoch"]) - best >= patience
+
+    def _descend(self, state: State, loss: Tensor) -> None:
         """Take one step down the loss."""
         value = float(loss.detach())
         if not math.isfinite(value):
             self.checkpoint.unlink(missing_ok=True)  # going on from it would end here again
             raise ModelError(f"the loss became {value} at step {state.step}: learn more slowly")
-        state.optimiser.zero_grad(set_to_none=True)
+        for optimiser in state.optimisers:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature is untyped
         nn.utils.clip_grad_norm_(state.network.parameters(), _GRADIENT_NORM)
-        state.optimiser.step()
+        for optimiser in state.optimisers:
+            optimiser.step()
+        if state.average is not None:
+            state.average.update_parameters(state.network)
         state.losses.append(value)
 
-    def _close_epoch(self, state: _State, per_epoch: int) -> TrainProgress:
-        epoch, fraction = math.ceil(state.step / per_epoch), self._fraction(state, per_epoch)
-        due = epoch % self.recipe.validate_every == 0 or fraction >= 1
-        scores = validate(state.network, self.validation) if self.validation and due else None
+    def _close_epoch(self, state: State) -> TrainProgress:
+        epoch = math.ceil(state.step / self._per_epoch)
+        fraction = min(self._fraction(state), 1.0)
+        scores = None
+        if self.validation and (epoch % self.recipe.validate_every == 0 or fraction == 1):
+            scores = validate(state.learnt, self.validation)
         loss = float(np.mean(state.losses))
         state.losses = []
-        progress = TrainProgress(epoch, state.step, min(fraction, 1.0), state.seconds, loss, scores)
         state.history.append(
             {
                 "epoch": epoch,
                 "step": state.step,
                 "seconds": round(state.seconds, 1),
-                "loss": round(progress.loss, 5),
+                "lr": float(f"{state.rate:.4g}"),
+                "loss": round(loss, 5),
                 "dice": scores and {str(k): round(v, 4) for k, v in scores.items()},
             }
         )
-        return progress
+        if scores and self.recipe.patience is not None and state.best_epoch() == epoch:
+            weights = state.learnt.state_dict()
+            state.best = {key: tensor.detach().clone() for key, tensor in weights.items()}
+        return TrainProgress(
+            epoch, state.step, fraction, state.seconds, loss, scores, state.history
+        )
+
+    def _save(self, state: State) -> None:
+        save_checkpoint(self.checkpoint, state, self.recipe, self.split)
 
 
 class _Clock:
@@ -198,58 +255,3 @@ class _Clock:
             return False
         self._saved = time.monotonic()
         return True
-
-
-@torch.inference_mode()
-def validate(network: nn.Module, samples: Sequence[Sample]) -> dict[int, float]:
-    """Mean Dice of each class over samples on the model grid, in one window each."""
-    device = next(network.parameters()).device
-    scores: dict[int, list[float]] = {}
-    network.eval()
-    for sample in samples:
-        logits = network(torch.from_numpy(sample.image)[None].to(device))[0]
-        found = logits.argmax(0).cpu().numpy()
-        for value in range(1, logits.shape[0]):
-            score = dice(found == value, sample.classes == value)
-            if score is not None:
-                scores.setdefault(value, []).append(score)
-    network.train()
-    return {value: float(np.mean(values)) for value, values in scores.items()}
-
-
-def save_checkpoint(path: Path, state: _State, recipe: Recipe) -> None:
-    """Write all that a resumed run needs."""
-    content = {
-        "recipe": RECIPE.dump_json(recipe).decode(),
-        "network": state.network.state_dict(),
-        "optimiser": state.optimiser.state_dict(),
-        "step": state.step,
-        "seconds": state.seconds,
-        "losses": state.losses,
-        "history": json.dumps(state.history),
-    }
-    with replacing(path, overwrite=True) as temporary:
-        torch.save(content, temporary)
-
-
-def load_checkpoint(path: Path, state: _State, recipe: Recipe) -> None:
-    """Go back to a checkpoint; refuses one of another recipe."""
-    content = read_checkpoint(path)
-    if content.get("recipe") != RECIPE.dump_json(recipe).decode():
-        raise SettingsError(f"{path}: was made with another recipe; resume with that one")
-    try:
-        state.network.load_state_dict(content["network"])
-        state.optimiser.load_state_dict(content["optimiser"])
-        state.step, state.seconds = int(content["step"]), float(content["seconds"])
-        state.losses = [float(loss) for loss in content["losses"]]
-        state.history = json.loads(content["history"])
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: not a checkpoint of this network: {error}") from error
-
-
-def _set_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, done: float) -> None:
-    """Linear warm-up, then a cosine down to zero."""
-    warm = min(1.0, (done + 1e-3) / recipe.warmup) if recipe.warmup > 0 else 1.0
-    decay = 0.5 * (1 + math.cos(math.pi * done))
-    for group in optimiser.param_groups:
-        group["lr"] = recipe.learning_rate * warm * decay

@@ -1,12 +1,14 @@
 """Crops: reproducible, image and labels moved alike, padded as inference pads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from napari_asmlp.training.augment import random_crop
-from napari_asmlp.training.dataset import Sample
 from napari_asmlp.training.recipe import Augmentation
+from napari_asmlp.training.samples import Sample
 
 STILL = Augmentation(flip_axes=(), rotation=0, scaling=0, elastic=0, intensity=0)
 
@@ -19,7 +21,7 @@ def generator(seed=0):
 def sample():
     random = np.random.default_rng(0)
     classes = random.integers(0, 3, (8, 10, 6)).astype(np.uint8)
-    return Sample("noise", classes[None].astype(np.float32) - 1, classes)
+    return Sample.of("noise", classes[None].astype(np.float32) - 1, classes)
 
 
 def test_a_still_crop_of_the_volumes_size_is_the_volume(sample):
@@ -42,7 +44,7 @@ def test_image_and_labels_move_alike(seed):
     x, y, z = np.indices((24, 24, 24))
     classes = ((x > 12) + (y > 12)).astype(np.uint8)
     ramp = (x + y + z).astype(np.float32)
-    sample = Sample("s", np.stack([classes.astype(np.float32), ramp]), classes)
+    sample = Sample.of("s", np.stack([classes.astype(np.float32), ramp]), classes)
     settings = Augmentation(flip_axes=(0, 1, 2), intensity=0)
     crop = random_crop(sample, (16, 16, 16), settings, generator(seed))
     agreement = (crop.image[0].round().long() == crop.classes).float().mean()
@@ -72,3 +74,61 @@ def test_the_generator_decides_everything(sample):
     assert torch.equal(first.image, again.image)
     assert torch.equal(first.classes, again.classes)
     assert not torch.equal(first.image, other.image)
+
+
+def test_only_the_box_around_a_crop_is_read(sample):
+    """The rest of the volume may be anything."""
+
+    class Watched(np.ndarray):
+        read = 0
+
+        def __getitem__(self, key):
+            found = super().__getitem__(key)
+            Watched.read += found.size
+            return found
+
+    large = np.zeros((1, 64, 64, 64), np.float32)
+    whole = Sample.of("zeros", large, large[0].astype(np.uint8))
+    crop = random_crop(
+        replace(whole, image=large.view(Watched)), (8, 8, 8), Augmentation(), generator()
+    )
+    assert crop.image.shape == (1, 8, 8, 8)
+    assert 8**3 <= Watched.read < 24**3
+
+
+@pytest.mark.parametrize("shape", [(8, 10, 1), (1, 1, 6)])
+def test_volumes_of_one_plane(shape):
+    classes = np.ones(shape, np.uint8)
+    sample = Sample.of(
+        "plane", np.arange(classes.size, dtype=np.float32).reshape(1, *shape), classes
+    )
+    crop = random_crop(sample, shape, STILL, generator())
+    np.testing.assert_allclose(crop.image.numpy(), sample.image, atol=1e-5)
+    assert (crop.classes == 1).all()
+
+
+def test_crops_are_centred_on_every_label_as_often():
+    """Label 1 fills a quarter of the volume, label 2 one voxel of 32³; both lie inside."""
+    classes = np.zeros((32, 32, 32), np.uint8)
+    classes[:, :8] = 1
+    classes[20, 22, 12] = 2
+    sample = Sample.of("s", np.zeros((1, 32, 32, 32), np.float32), classes)
+
+    def centred(foreground):
+        crops = [
+            random_crop(sample, (5, 5, 5), STILL, generator(seed), foreground).classes
+            for seed in range(60)
+        ]
+        return sum(int(crop[2, 2, 2] == 2) for crop in crops)
+
+    assert centred(0.0) == 0
+    assert 20 <= centred(1.0) <= 40
+
+
+def test_a_crop_centred_at_the_border_stays_inside():
+    classes = np.zeros((16, 16, 16), np.uint8)
+    classes[0, 0, 15] = 1
+    sample = Sample.of("s", np.ones((1, 16, 16, 16), np.float32), classes)
+    crop = random_crop(sample, (6, 6, 6), STILL, generator(), 1.0)
+    assert crop.classes[0, 0, 5] == 1
+    assert (crop.image == 1).all()

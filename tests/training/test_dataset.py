@@ -1,15 +1,15 @@
-"""Data sets on disk: cases, splits, samples on the model grid, and what is wrong with them."""
+"""Data sets on disk: their cases, and what is wrong with them."""
 
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
 import pytest
 
-from napari_asmlp.errors import AsmlpError, GridError, SettingsError, VolumeError
-from napari_asmlp.model import Preprocessing
-from napari_asmlp.training.dataset import read_case, read_dataset, read_samples, split
-from tests.blobs import AFFINE, ball, write_dataset
+from napari_asmlp.errors import AsmlpError, GridError, VolumeError
+from napari_asmlp.training.dataset import examined, read_case, read_dataset
+from tests.blobs import AFFINE, write_dataset
 
 
 @pytest.fixture
@@ -39,61 +39,42 @@ def test_cases_of_the_nnunet_layout(folder):
     assert image.channels == 2
 
 
-def test_the_split_follows_content_not_names(folder):
-    cases = read_dataset(folder).cases
-    training, kept_out = split(cases, (1, 2))
-    assert len(training) == len(kept_out) == 2
-    assert {case.name for case in training} | {case.name for case in kept_out} == {
-        case.name for case in cases
-    }
-    again, _ = split(cases[::-1], (1, 2))
-    assert again == training
-    assert split(cases, None) == (list(cases), [])
+def test_the_hash_is_of_the_voxels(folder):
+    """Renamed, recompressed, with another header or stored as another type: the same image."""
+    first, second, *_ = read_dataset(folder).cases
+    image = nibabel.load(first.images[0])
+    shifted = nibabel.Nifti1Image(np.asarray(image.dataobj).astype(np.float64), np.eye(4))
+    nibabel.save(shifted, second.images[0].with_name("other.nii"))
+    copy = replace(first, images=(second.images[0].with_name("other.nii"),))
+    hashes = [case.hash for case in examined([first, copy, second])]
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_folds_cover_all_cases_once(folder):
-    cases = read_dataset(folder).cases
-    held = [case for part in range(3) for case in split(cases, (part, 3))[1]]
-    assert sorted(case.name for case in held) == sorted(case.name for case in cases)
+def test_images_with_other_channels_are_refused(folder):
+    first, second, *_ = read_dataset(folder).cases
+    array = np.asarray(nibabel.load(second.images[0]).dataobj)
+    nibabel.save(nibabel.Nifti1Image(np.stack([array] * 2, -1), AFFINE), second.images[0])
+    with pytest.raises(VolumeError, match=r"ball_1.*2 channels, but ball_0.*has 1.*--volume"):
+        list(examined([first, second]))
+    pairs = replace(first, images=(first.images[0], second.images[0]))
+    with pytest.raises(VolumeError, match=r"ball_1.*holds 2 volumes, but is one channel of 2"):
+        read_case(pairs)
 
 
-def test_samples_lie_on_the_model_grid(folder):
-    """The files' axes are L, S, A: a sample is turned to R, A, S, labels with the image."""
-    cases = read_dataset(folder).cases[:1]
-    (sample,) = read_samples(cases, {1: "Back", 2: "Front"}, Preprocessing())
-    image, labels = ball(0)
-    assert sample.image.shape == (1, 14, 12, 18)
-    np.testing.assert_array_equal(sample.classes, labels[::-1].transpose(0, 2, 1))
-    assert np.corrcoef(sample.image[0].ravel(), image[::-1].transpose(0, 2, 1).ravel())[0, 1] > 0.99
-    assert abs(sample.image.mean()) < 1e-5
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_with_holes_is_refused(folder, value):
+    case = read_dataset(folder).cases[1]
+    array = np.asarray(nibabel.load(case.images[0]).dataobj).copy()
+    array[3, 4, 5] = value
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), case.images[0])
+    with pytest.raises(VolumeError, match=r"ball_1\.nii\.gz: holds NaN or infinity"):
+        list(examined([case]))
 
 
-def test_samples_are_resampled_together(folder):
-    cases = read_dataset(folder).cases[:1]
-    recipe = Preprocessing(spacing=(2.0, 2.0, 1.0))
-    (sample,) = read_samples(cases, {1: "Back", 2: "Front"}, recipe)
-    assert sample.image.shape[1:] == sample.classes.shape == (7, 6, 18)
-    assert set(np.unique(sample.classes)) == {0, 1, 2}
-
-
-def test_labels_stored_as_floats_are_read(tmp_path):
-    folder = write_dataset(tmp_path / "balls", labels_dtype=np.float32)
-    (sample,) = read_samples(read_dataset(folder).cases[:1], {1: "a", 2: "b"}, Preprocessing())
-    assert set(np.unique(sample.classes)) == {0, 1, 2}
-
-
-def test_label_values_may_have_gaps(folder):
-    cases = read_dataset(folder).cases[:1]
-    labels = nibabel.load(cases[0].labels)
-    array = np.asarray(labels.dataobj)
-    nibabel.save(nibabel.Nifti1Image(array * 7, AFFINE), cases[0].labels)
-    (sample,) = read_samples(cases, {7: "a", 14: "b"}, Preprocessing())
-    assert set(np.unique(sample.classes)) == {0, 1, 2}
-
-
-def test_an_undeclared_label_is_refused(folder):
-    with pytest.raises(VolumeError, match=r"ball_0.*label value 2"):
-        list(read_samples(read_dataset(folder).cases, {1: "Back"}, Preprocessing()))
+@pytest.mark.parametrize("key", ["modality", "channel_names"])
+def test_channels_have_names(folder, key):
+    break_index(folder, lambda c: c.update({key: {"0": "CT", "1": "T2"}}))
+    assert read_dataset(folder).channel_names == ("CT", "T2")
 
 
 def test_labels_on_another_grid_are_refused(folder):
@@ -129,6 +110,7 @@ def break_index(folder, change):
         (lambda f: break_index(f, lambda c: c.update(labels={"0": "background"})), "1 to 254"),
         (lambda f: break_index(f, lambda c: c["labels"].update(x="name")), "not a number"),
         (lambda f: break_index(f, lambda c: c["labels"].update({"99999": "far"})), "99999"),
+        (lambda f: break_index(f, lambda c: c["labels"].update({"3": "ignore"})), "not supported"),
         (lambda f: break_index(f, lambda c: c["training"].pop()), r"ball_3.*not listed"),
         (lambda f: break_index(f, lambda c: c["training"].append(c["training"][0])), "twice"),
         (
@@ -141,8 +123,3 @@ def test_a_broken_data_set_is_refused(folder, damage, word):
     damage(folder)
     with pytest.raises(AsmlpError, match=word):
         read_dataset(folder)
-
-
-def test_too_few_cases_for_the_folds(folder):
-    with pytest.raises(SettingsError, match="only 4 cases"):
-        split(read_dataset(folder).cases, (0, 5))

@@ -1,22 +1,31 @@
 """The loop: it learns, repeats itself, and goes on after being stopped."""
 
+import shutil
 from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from napari_asmlp.errors import ModelError, SettingsError
 from napari_asmlp.networks.asmlp import Asmlp
-from napari_asmlp.training.dataset import Sample
+from napari_asmlp.networks.compiled import COMPILERS
 from napari_asmlp.training.recipe import Augmentation, Recipe
-from napari_asmlp.training.trainer import TrainingRun, validate
+from napari_asmlp.training.samples import Sample
+from napari_asmlp.training.trainer import TrainingRun
+from napari_asmlp.training.validation import validate
 from tests.blobs import ball
 from tests.models import SMALL
 
 RECIPE = Recipe(
-    epochs=3, precision="fp32", validate_every=3, augmentation=Augmentation(flip_axes=(0,))
+    epochs=3,
+    precision="fp32",
+    validate_every=3,
+    augmentation=Augmentation(flip_axes=(0,)),
+    optimiser="adamw",
+    ema=0,
 )
 
 
@@ -24,7 +33,7 @@ RECIPE = Recipe(
 def samples():
     def sample(seed):
         image, labels = ball(seed)
-        return Sample(f"ball {seed}", ((image - image.mean()) / image.std())[None], labels)
+        return Sample.of(f"ball {seed}", ((image - image.mean()) / image.std())[None], labels)
 
     return [sample(seed) for seed in range(6)]
 
@@ -48,9 +57,12 @@ def weights(network):
     return torch.cat([p.detach().flatten() for p in network.parameters()])
 
 
-def test_it_learns(samples, tmp_path):
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimiser": "muon", "muon_learning_rate": 0.05, "ema": 0.99}]
+)
+def test_it_learns(samples, tmp_path, changes):
     still = Augmentation(intensity=0)
-    recipe = replace(RECIPE, epochs=60, learning_rate=1e-2, augmentation=still)
+    recipe = replace(RECIPE, epochs=60, learning_rate=1e-2, augmentation=still, **changes)
     _, progress = train(samples, tmp_path / "c.pt", recipe)
     assert progress[-1].loss < 0.6 * progress[0].loss
     assert set(progress[-1].dice) == {1, 2}
@@ -72,6 +84,62 @@ def test_a_resumed_run_ends_where_an_undisturbed_one_does(samples, tmp_path):
     resumed, rest = train(samples, tmp_path / "halves.pt", resume=True)
     assert [p.epoch for p in first + rest] == [1, 2, 3]
     assert torch.equal(weights(whole), weights(resumed))
+
+
+@pytest.mark.parametrize("changes", [{"ema": 0.8}, {"optimiser": "muon"}, {"patience": 5}])
+def test_resuming_holds_for_all_that_has_a_state(samples, tmp_path, changes):
+    recipe = replace(RECIPE, **changes)
+    whole, _ = train(samples, tmp_path / "whole.pt", recipe)
+    train(samples, tmp_path / "halves.pt", recipe, epochs=2)
+    resumed, _ = train(samples, tmp_path / "halves.pt", recipe, resume=True)
+    plain, _ = train(samples, tmp_path / "plain.pt")
+    assert torch.equal(weights(whole), weights(resumed))
+    assert ("patience" in changes) == torch.equal(weights(whole), weights(plain))
+
+
+def test_the_average_is_what_is_shipped(samples, tmp_path):
+    """The average a of weights w moves by a + (1 - d) * (w - a), where d begins with 2/11, 3/12."""
+    recipe = replace(RECIPE, epochs=2, validate_every=1)
+    seen = []
+
+    class Watched(TrainingRun):
+        def _descend(self, state, loss):
+            super()._descend(state, loss)
+            seen.append(weights(state.network).clone())
+
+    network = new_network()
+    run = Watched(replace(recipe, ema=0.75), (16, 16, 16), samples[:3], [], tmp_path / "c.pt")
+    list(run(network))
+    expected = seen[0]
+    for decay, later in zip((2 / 11, 3 / 12, 4 / 13), seen[1:], strict=True):
+        expected = decay * expected + (1 - decay) * later
+    assert len(seen) == 4
+    torch.testing.assert_close(weights(network), expected)
+
+
+def test_patience_stops_and_ships_the_best(samples, tmp_path, monkeypatch):
+    """Dice 0.3, 0.6, 0.5, 0.6, ...: the second epoch is the best, and two more are waited for."""
+    found, scored = iter([0.3, 0.6, 0.5, 0.6, 0.9]), []
+
+    def scores(network, _samples):
+        scored.append(weights(network).clone())
+        return {1: next(found)}
+
+    monkeypatch.setattr("napari_asmlp.training.trainer.validate", scores)
+    recipe = replace(RECIPE, epochs=9, validate_every=1, patience=2)
+    network, progress = train(samples, tmp_path / "c.pt", recipe)
+    assert [p.dice[1] for p in progress] == [0.3, 0.6, 0.5, 0.6]
+    assert torch.equal(weights(network), scored[1])
+    again, rest = train(samples, tmp_path / "c.pt", recipe, resume=True)
+    assert not rest and torch.equal(weights(again), scored[1])
+
+
+def test_the_history_says_what_happened(samples, tmp_path):
+    _, progress = train(samples, tmp_path / "c.pt")
+    rows = progress[-1].history
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["lr"] for row in rows] == sorted((row["lr"] for row in rows), reverse=True)
+    assert rows[0]["dice"] is None and set(rows[2]["dice"]) == {"1", "2"}
 
 
 def test_progress_counts_steps_and_scores_at_the_end(samples, tmp_path):
@@ -121,5 +189,26 @@ def test_validation_scores_each_class(samples):
         def forward(self, image):
             return -((image - torch.arange(3.0).reshape(1, 3, 1, 1, 1)) ** 2) * self.scale
 
+    large = np.zeros((140, 16, 16), np.uint8)  # more than one window
+    large[100:139, 3:9, 4:7], large[2:20] = 1, 2
     known = [replace(s, image=s.classes[None].astype(np.float32)) for s in samples[:2]]
-    assert validate(Knows(), known) == {1: 1.0, 2: 1.0}
+    known.append(Sample.of("large", large[None].astype(np.float32), large))
+    network = Knows().train()
+    assert validate(network, known) == {1: 1.0, 2: 1.0}
+    assert network.training
+
+
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C++ compiler here")
+def test_compiled_steps_learn_the_same(samples, tmp_path):
+    eager, _ = train(samples, tmp_path / "a.pt")
+    compiled, _ = train(samples, tmp_path / "b.pt", replace(RECIPE, compiled=True))
+    torch.testing.assert_close(weights(compiled), weights(eager), rtol=0, atol=1e-3)
+    assert not torch.equal(weights(compiled), weights(eager))
+
+
+def test_compiled_steps_are_for_an_asmlp(samples, tmp_path):
+    run = TrainingRun(
+        replace(RECIPE, compiled=True), (16, 16, 16), samples, [], tmp_path / "c.pt", "cpu"
+    )
+    with pytest.raises(SettingsError, match="compiled training is for an AS-MLP on a CPU"):
+        next(run(nn.Conv3d(1, 3, 1)))

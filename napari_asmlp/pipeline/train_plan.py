@@ -1,0 +1,85 @@
+"""What follows from data and recipe before anything is learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_asmlp.model import Preprocessing
+from napari_asmlp.preprocess import place
+from napari_asmlp.training.dataset import Case, Dataset, examined, read_dataset
+from napari_asmlp.training.fingerprint import crop_shape, fixed_intensities, target_spacing
+from napari_asmlp.training.folds import Split, split
+from napari_asmlp.training.recipe import Recipe
+from napari_asmlp.training.samples import SampleFolder, prepare
+from napari_asmlp.training.trainer import Stage
+
+_AXIS_CODES = "RAS"
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """Which cases are learnt from, and how they are brought to the network.
+
+    Attributes
+    ----------
+    crop : voxels of a training crop
+    extents_mm : of the cases trained on, on the model grid
+    """
+
+    dataset: Dataset
+    split: Split
+    preprocessing: Preprocessing
+    crop: tuple[int, int, int]
+    extents_mm: list[tuple[float, float, float]]
+
+
+def make_train_plan(
+    folder: Path, volume: int | None, recipe: Recipe, earlier: Mapping[str, Any]
+) -> Generator[Stage, None, TrainPlan]:
+    """Examine the cases, split them, and take spacing, crop and intensities from their statistics.
+
+    Parameters
+    ----------
+    folder, volume : of the data set, see `read_dataset`
+    earlier : the split to keep to, see `split`
+    """
+    dataset = read_dataset(folder, volume)
+    cases: list[Case] = []
+    for case in examined(dataset.cases):
+        cases.append(case)
+        yield Stage("reading", len(cases), len(dataset.cases))
+    parts = split(cases, recipe.kept_out(), earlier)
+    grids = [case.open_images()[0].grid for case in parts.training]
+    preprocessing = Preprocessing(
+        spacing=recipe.spacing or target_spacing(grids, _AXIS_CODES),
+        axis_codes=_AXIS_CODES,
+        fixed=fixed_intensities(parts.training, dataset.channel_names),
+    )
+    placed = [place(grid, preprocessing).model_grid for grid in grids]
+    crop = recipe.crop or crop_shape(placed, recipe)
+    return TrainPlan(dataset, parts, preprocessing, crop, [grid.extent_mm for grid in placed])
+
+
+def prepare_samples(
+    plan: TrainPlan, folder: Path
+) -> Generator[Stage, None, tuple[SampleFolder, SampleFolder]]:
+    """Bring all cases to the model grid, in a folder; return those to train on and those kept out.
+
+    Raises
+    ------
+    AsmlpError
+        Where labels and image do not lie on one grid, or a label is not declared.
+    """
+    sides: list[SampleFolder] = []
+    done, total = 0, len(plan.dataset.cases)
+    for cases in (plan.split.training, plan.split.kept_out):
+        entries: list[tuple[str, str]] = []
+        for entry in prepare(folder, cases, plan.dataset.label_names, plan.preprocessing):
+            entries.append(entry)
+            done += 1
+            yield Stage("preparing", done, total)
+        sides.append(SampleFolder(folder, entries))
+    return sides[0], sides[1]

@@ -1,0 +1,158 @@
+"""Cases on the model grid, prepared once and then read from disk a crop at a time.
+
+A folder of samples holds for each case two uncompressed ``.npy`` files that are mapped into memory
+when a crop is cut, and a small ``.npz``. Their names follow from the content of the files and from
+the preprocessing, and they appear whole or not at all: a run that was killed finds what it had.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+from skimage.transform import resize
+
+from napari_asmlp.errors import VolumeError
+from napari_asmlp.io.files import replacing
+from napari_asmlp.model import Preprocessing
+from napari_asmlp.preprocess import place, to_model_grid
+from napari_asmlp.provenance import file_hash
+from napari_asmlp.training.dataset import Case, class_indices, read_case
+
+_PLACES_PER_CLASS = 1000
+_PREPROCESSING = pydantic.TypeAdapter(Preprocessing)
+_VERSION = 1  # of what is written here
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A case on the model grid, in memory or mapped.
+
+    Attributes
+    ----------
+    image : (C, X, Y, Z) float32, normalised
+    classes : (X, Y, Z) uint8, 0 background, n the nth label of the table
+    floor : (C,) float32, the least value of each channel
+    places : (N, 4) int32, rows of (class, x, y, z): voxels spread over each class that occurs
+    """
+
+    name: str
+    image: NDArray[np.float32]
+    classes: NDArray[np.uint8]
+    floor: NDArray[np.float32]
+    places: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, name: str, image: NDArray[np.float32], classes: NDArray[np.uint8]) -> Sample:
+        """Make a sample of its two arrays."""
+        return cls(name, image, classes, image.min(axis=(1, 2, 3)), _places(classes))
+
+
+class SampleFolder(Sequence[Sample]):
+    """Samples of a folder; each is opened when it is asked for, and only what is used is read."""
+
+    def __init__(self, folder: Path, entries: Sequence[tuple[str, str]]) -> None:
+        self._folder, self._entries = folder, tuple(entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: Any) -> Any:
+        key, name = self._entries[index]
+        image, classes, about = _paths(self._folder, key)
+        with np.load(about, allow_pickle=False) as small:
+            floor, places = small["floor"], small["places"]
+        return Sample(
+            name,
+            np.load(image, mmap_mode="r", allow_pickle=False),
+            np.load(classes, mmap_mode="r", allow_pickle=False),
+            floor,
+            places,
+        )
+
+
+def prepare(
+    folder: Path,
+    cases: Sequence[Case],
+    label_names: Mapping[int, str],
+    preprocessing: Preprocessing,
+) -> Iterator[tuple[str, str]]:
+    """Write the samples of cases that the folder does not hold yet.
+
+    Yields
+    ------
+    (key, name)
+        Of each case once it is there, for a `SampleFolder`.
+    """
+    folder.mkdir(exist_ok=True)
+    for case in cases:
+        key = _key(case, label_names, preprocessing)
+        paths = _paths(folder, key)
+        if not all(path.exists() for path in paths):
+            _save(paths, read_sample(case, label_names, preprocessing))
+        yield key, case.name
+
+
+def read_sample(case: Case, label_names: Mapping[int, str], preprocessing: Preprocessing) -> Sample:
+    """Bring a case to the model grid; raises `AsmlpError` on what cannot be learnt from."""
+    image, labels = read_case(case)
+    placement = place(image.grid, preprocessing)
+    turned = placement.orientation.apply(class_indices(labels, label_names))
+    if turned.shape != placement.model_grid.shape:
+        turned = resize(turned, placement.model_grid.shape, order=0, preserve_range=True)
+    normalised = to_model_grid(image, placement, preprocessing)
+    return Sample.of(case.name, normalised, np.ascontiguousarray(turned, dtype=np.uint8))
+
+
+def check_classes(samples: Sequence[Sample], label_names: Mapping[int, str]) -> list[str]:
+    """Return the names of labels that no sample has; raises `VolumeError` if that is all."""
+    found = set()
+    for sample in samples:
+        found |= set(sample.places[:, 0].tolist())
+    if not found:
+        raise VolumeError(f"all {len(samples)} cases to train on are background: nothing to learn")
+    return [name for n, name in enumerate(label_names.values(), start=1) if n not in found]
+
+
+def _key(case: Case, label_names: Mapping[int, str], preprocessing: Preprocessing) -> str:
+    parts = [
+        str(_VERSION),
+        case.hash,
+        file_hash(case.labels),
+        _PREPROCESSING.dump_json(preprocessing).decode(),
+        ",".join(map(str, label_names)),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def _paths(folder: Path, key: str) -> tuple[Path, Path, Path]:
+    return folder / f"{key}.image.npy", folder / f"{key}.classes.npy", folder / f"{key}.npz"
+
+
+def _save(paths: tuple[Path, Path, Path], sample: Sample) -> None:
+    image, classes, about = paths
+    for path, array in ((image, sample.image), (classes, sample.classes)):
+        with replacing(path, overwrite=True) as temporary, temporary.open("wb") as stream:
+            np.save(stream, array, allow_pickle=False)
+    with replacing(about, overwrite=True) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, floor=sample.floor, places=sample.places)
+
+
+def _places(classes: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return up to so many voxels of each class, spread evenly over those in memory order."""
+    flat = np.flatnonzero(classes)
+    values = classes.ravel()[flat]
+    order = np.argsort(values, kind="stable")
+    found, starts, counts = np.unique(values[order], return_index=True, return_counts=True)
+    rows = [np.empty((0, 4), np.int32)]
+    for value, start, count in zip(found, starts, counts, strict=True):
+        some = np.linspace(0, count - 1, min(count, _PLACES_PER_CLASS)).astype(np.intp)
+        voxels = np.unravel_index(flat[order[start + some]], classes.shape)
+        rows.append(np.stack([np.full(len(some), value), *voxels], axis=1).astype(np.int32))
+    return np.concatenate(rows)

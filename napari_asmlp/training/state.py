@@ -1,0 +1,137 @@
+"""All that changes while a network is trained, and the checkpoint it is kept in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from napari_asmlp.errors import ModelError, SettingsError
+from napari_asmlp.io.files import replacing
+from napari_asmlp.model import read_checkpoint
+from napari_asmlp.training.optimisers import make_optimisers
+from napari_asmlp.training.recipe import RECIPE, Recipe
+
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+@dataclass
+class State:
+    """Where a training stands.
+
+    Attributes
+    ----------
+    average : moving average of the weights, or None
+    losses : of the steps of the epoch under way
+    history : a row for each epoch: epoch, step, seconds, lr, loss, dice (by label, or None)
+    best : weights of the best epoch so far, where the recipe has patience
+    """
+
+    network: nn.Module
+    optimisers: list[Optimizer]
+    average: AveragedModel | None
+    step: int = 0
+    seconds: float = 0.0
+    rate: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+
+    @classmethod
+    def new(cls, network: nn.Module, recipe: Recipe) -> State:
+        """Begin with the weights of `network`."""
+        average = None
+        if recipe.ema:
+            average = AveragedModel(network, multi_avg_fn=_moving_average(recipe.ema))
+        return cls(network, make_optimisers(network, recipe), average)
+
+    @property
+    def learnt(self) -> nn.Module:
+        """The network that is scored and shipped: the average, where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    def best_epoch(self) -> int | None:
+        """Return the first epoch of the highest mean Dice over labels."""
+        scored = [row for row in self.history if row["dice"]]
+        if not scored:
+            return None
+        return int(max(scored, key=lambda row: mean_dice(row["dice"]))["epoch"])
+
+    def ship(self) -> None:
+        """Put the weights to ship into the network."""
+        self.network.load_state_dict(self.best or self.learnt.state_dict())
+
+
+def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """Return the update of an average that forgets its first steps sooner, as they are far off."""
+
+    @torch.no_grad()
+    def update(averages: _Tensors, weights: _Tensors, count: Tensor | int) -> None:
+        steps = int(count)
+        share = 1 - min(decay, (1 + steps) / (10 + steps))
+        for average, weight in zip(averages, weights, strict=True):
+            average.lerp_(weight, share)
+
+    return update
+
+
+def mean_dice(scores: Mapping[Any, float]) -> float:
+    """Mean over labels."""
+    return sum(scores.values()) / len(scores)
+
+
+def save_checkpoint(path: Path, state: State, recipe: Recipe, split: Mapping[str, Any]) -> None:
+    """Write all that a resumed run needs; the file appears whole or not at all."""
+    content = {
+        "recipe": RECIPE.dump_json(recipe).decode(),
+        "split": json.dumps(split),
+        "network": state.network.state_dict(),
+        "optimisers": [optimiser.state_dict() for optimiser in state.optimisers],
+        "average": None if state.average is None else state.average.state_dict(),
+        "best": state.best,
+        "step": state.step,
+        "seconds": state.seconds,
+        "losses": state.losses,
+        "history": json.dumps(state.history),
+    }
+    with replacing(path, overwrite=True) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(path: Path, state: State, recipe: Recipe) -> None:
+    """Go back to a checkpoint; refuses one of another recipe."""
+    content = _opened(path, recipe)
+    try:
+        state.network.load_state_dict(content["network"])
+        for optimiser, saved in zip(state.optimisers, content["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        if state.average is not None:
+            state.average.load_state_dict(content["average"])
+        state.best = content["best"]
+        state.step, state.seconds = int(content["step"]), float(content["seconds"])
+        state.losses = [float(loss) for loss in content["losses"]]
+        state.history = json.loads(content["history"])
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: not a checkpoint of this network: {error}") from error
+
+
+def split_of(path: Path, recipe: Recipe) -> dict[str, Any]:
+    """Return the split that a checkpoint was made with; refuses one of another recipe."""
+    try:
+        return dict(json.loads(_opened(path, recipe)["split"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: not a checkpoint of this version: {error}") from error
+
+
+def _opened(path: Path, recipe: Recipe) -> dict[str, Any]:
+    content = read_checkpoint(path)
+    if content.get("recipe") != RECIPE.dump_json(recipe).decode():
+        raise SettingsError(f"{path}: was made with another recipe; resume with that one")
+    return content

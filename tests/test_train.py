@@ -1,0 +1,270 @@
+"""From a folder of labelled volumes to a model file: the path as a whole, killed and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from napari_asmlp.errors import AsmlpError, ModelError, SettingsError
+from napari_asmlp.model import load_model, save_model
+from napari_asmlp.networks.asmlp import AsmlpConfig
+from napari_asmlp.pipeline import TrainJob, iter_train, segment
+from napari_asmlp.training.recipe import Recipe
+from tests.blobs import AFFINE, write_dataset
+from tests.models import SMALL, small_model
+
+RECIPE = Recipe(
+    epochs=2,
+    crop=(16, 16, 16),
+    fold="1/2",
+    precision="fp32",
+    network=AsmlpConfig(widths=(4, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)),
+)
+
+
+@pytest.fixture
+def job(tmp_path):
+    write_dataset(tmp_path / "balls", count=5)
+    return TrainJob(tmp_path / "balls", tmp_path / "m.safetensors", RECIPE, device="cpu")
+
+
+def run(job):
+    """Return all progress and the result."""
+    steps, progress = iter_train(job), []
+    while True:
+        try:
+            progress.append(next(steps))
+        except StopIteration as stop:
+            return progress, stop.value
+
+
+def notes(progress):
+    return [step.note for step in progress if getattr(step, "note", "")]
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def add_case(folder, name, image, labels):
+    """Write one more case into a data set."""
+    nibabel.save(nibabel.Nifti1Image(image, AFFINE), folder / "imagesTr" / f"{name}.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(labels, AFFINE), folder / "labelsTr" / f"{name}.nii.gz")
+    index = folder / "dataset.json"
+    content = json.loads(index.read_text())
+    content["training"].append(
+        {"image": f"imagesTr/{name}.nii.gz", "label": f"labelsTr/{name}.nii.gz"}
+    )
+    index.write_text(json.dumps(content))
+
+
+def test_a_run_leaves_the_model_and_its_table(job):
+    _, trained = run(job)
+    assert files(job.output.parent) == ["balls", "m.csv", "m.safetensors"]
+    assert len((job.output.parent / "m.csv").read_text().splitlines()) == 3
+    card = load_model(job.output).card
+    report = trained.report
+    assert card.split == report["split"]
+    assert len(card.split["training"]) + len(card.split["kept_out"]) == 5
+    assert len(report["kept_out"]) == len(card.split["kept_out"]) > 0
+    assert (
+        card.temperature == report["calibration"]["temperature"] == trained.model.card.temperature
+    )
+    assert card.calibration["voxels"] > 100
+    assert card.preprocessing.spacing == (1.0, 1.0, 1.0)
+
+
+def test_samples_stay_if_asked_for(job):
+    run(replace(job, keep_samples=True))
+    assert len(files(job.folder)) == 15
+
+
+def test_a_cancelled_run_keeps_what_resuming_needs(job):
+    steps = iter_train(job)
+    while not hasattr(next(steps), "epoch"):
+        pass
+    steps.close()
+    assert len(files(job.folder)) == 16
+    assert not job.output.exists()
+    with pytest.raises(SettingsError, match="--resume goes on with it"):
+        next(iter_train(job))
+    with pytest.raises(SettingsError, match="another recipe"):
+        run(replace(job, resume=True, recipe=replace(RECIPE, seed=3)))
+    run(replace(job, resume=True))
+    assert files(job.output.parent) == ["balls", "m.csv", "m.safetensors"]
+
+
+def test_a_failed_run_leaves_nothing(job):
+    labels = next((job.dataset / "labelsTr").iterdir())
+    array = np.asarray(nibabel.load(labels).dataobj) * 7
+    nibabel.save(nibabel.Nifti1Image(array, AFFINE), labels)
+    with pytest.raises(AsmlpError, match=r"label value 7 is not in dataset\.json"):
+        run(job)
+    assert files(job.output.parent) == ["balls"]
+
+
+def test_the_split_stays_when_cases_come_during_a_run(job, tmp_path):
+    steps = iter_train(job)
+    while not hasattr(next(steps), "epoch"):
+        pass
+    steps.close()
+    other = write_dataset(tmp_path / "more", count=9)
+    for n in range(5, 9):
+        image, labels = (
+            np.asarray(nibabel.load(other / room / f"ball_{n}.nii.gz").dataobj)
+            for room in ("imagesTr", "labelsTr")
+        )
+        add_case(job.dataset, f"new_{n}", image, labels)
+    _, trained = run(replace(job, resume=True))
+    _, small = run(replace(job, dataset=other, output=tmp_path / "o.safetensors"))
+    found = trained.model.card.split
+    assert len(found["training"]) + len(found["kept_out"]) == 9
+    assert found == small.model.card.split  # as if all had been there from the beginning
+
+
+def test_a_model_to_start_from_brings_its_split(job, tmp_path):
+    """What fold 1 trained on is not what fold 2 is scored on."""
+    _, first = run(job)
+    _, second = run(
+        replace(
+            job,
+            recipe=replace(RECIPE, fold="2/2"),
+            init=str(job.output),
+            output=tmp_path / "second.safetensors",
+        )
+    )
+    assert second.model.card.split == first.model.card.split
+
+
+def test_other_labels_get_a_head_of_their_own(job, tmp_path):
+    start = small_model(replace(SMALL, out_channels=4), labels=small_labels(3))
+    path = save_model(start, tmp_path / "start.safetensors", half=False)
+    progress, trained = run(
+        replace(
+            job, init=str(path), recipe=replace(RECIPE, learning_rate=1e-9, muon_learning_rate=1e-9)
+        )
+    )
+    (note,) = notes(progress)
+    assert note.startswith("begins with ") and note.endswith("; new: head.1.weight, head.1.bias")
+    mine, theirs = trained.model.network.state_dict(), start.network.state_dict()
+    assert mine["head.1.weight"].shape[0] == 3
+    name = "encoder.0.0.mlp.0.weight"
+    np.testing.assert_allclose(mine[name], theirs[name], atol=1e-3)
+
+
+def small_labels(count):
+    from napari_asmlp.zoo import label_table
+
+    return label_table([f"label {n}" for n in range(count)])
+
+
+def test_a_label_that_no_case_has_is_said(job):
+    index = job.dataset / "dataset.json"
+    content = json.loads(index.read_text())
+    content["labels"]["7"] = "Absent"
+    index.write_text(json.dumps(content))
+    progress, trained = run(job)
+    assert notes(progress) == ["no case to train on has label 'Absent'"]
+    assert segment(next((job.dataset / "imagesTr").iterdir()), trained.model).array().max() <= 7
+
+
+def test_probabilities_follow_the_temperature(job):
+    """Softmax of logits / T: the labels are the same, and T = 1 to the power of 1 / T."""
+    from napari_asmlp.io import read_volume
+    from napari_asmlp.pipeline import SegmentSettings, iter_segment
+    from napari_asmlp.pipeline.segmentation import finish
+
+    _, trained = run(job)
+    image = read_volume(next((job.dataset / "imagesTr").iterdir()))
+    settings = SegmentSettings(precision="fp32", probabilities=True, uncertainty=True)
+
+    def found(temperature):
+        card = replace(trained.model.card, temperature=temperature)
+        return finish(iter_segment(image, replace(trained.model, card=card), settings))
+
+    plain, soft = found(1.0), found(2.0)
+    np.testing.assert_array_equal(plain.labels.array(), soft.labels.array())
+    expected = np.sqrt(plain.probabilities.array())
+    expected /= expected.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(soft.probabilities.array(), expected, atol=1e-5)
+    assert soft.uncertainty.array().mean() > plain.uncertainty.array().mean()
+
+
+@pytest.mark.parametrize(
+    ("fold", "words"), [("5/5", "fold 5/5: none of"), ("1/2", "only one case")]
+)
+def test_folds_without_cases_are_refused(job, fold, words):
+    index = job.dataset / "dataset.json"
+    content = json.loads(index.read_text())
+    for entry in content["training"][1:]:
+        (job.dataset / entry["image"]).unlink()
+        (job.dataset / entry["label"]).unlink()
+    content["training"] = content["training"][:1]
+    index.write_text(json.dumps(content))
+    with pytest.raises(SettingsError, match="only one case"):
+        run(replace(job, recipe=replace(RECIPE, fold=fold)))
+    _, trained = run(replace(job, recipe=replace(RECIPE, fold="all")))
+    assert trained.model.card.scores == {} and trained.model.card.calibration == {}
+
+
+def test_resuming_what_is_not_there(job):
+    with pytest.raises(ModelError, match="no such checkpoint"):
+        run(replace(job, resume=True))
+
+
+KILLED = """
+import sys
+from napari_asmlp.cli import main
+from napari_asmlp.training import trainer
+trainer.CHECKPOINT_SECONDS = 0.0
+saving = trainer.save_checkpoint
+def save(*arguments):
+    print("saving", flush=True)
+    saving(*arguments)
+trainer.save_checkpoint = save
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(job, tmp_path):
+    """SIGKILL where a checkpoint is about to be, is being, or has just been written."""
+    recipe = 'epochs = 4\nprecision = "fp32"\ncrop = [16, 16, 16]\nfold = "1/2"\nema = 0.9\n'
+    network = "[network]\nwidths = [4, 8]\nencoder_blocks = [1, 1]\ndecoder_blocks = [1]\n"
+    (tmp_path / "r.toml").write_text(recipe + network)
+    words = ["train", "balls", "--recipe", "r.toml", "--device", "cpu", "--threads", "1"]
+
+    def start(output, *more):
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLED, *words, "-o", output, *more],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    with start("whole.safetensors") as process:
+        assert process.communicate(timeout=120)[1].startswith("whole.safetensors: mean Dice")
+    random = np.random.default_rng()
+    for n in range(3):
+        with start("killed.safetensors", *["--resume"] * (n > 0)) as process:
+            for _ in range(int(random.integers(2, 4))):
+                assert process.stdout.readline() == "saving\n"
+            process.send_signal(signal.SIGKILL)
+    with start("killed.safetensors", "--resume") as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    whole, killed = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "killed"))
+    assert whole.keys() == killed.keys()
+    assert all(whole[name].equal(killed[name]) for name in whole)
+    for name in ("whole", "killed"):
+        assert (tmp_path / f"{name}.csv").read_text().count("\n") == 5
+    assert not list(tmp_path.glob(".*.training"))
