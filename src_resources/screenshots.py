@@ -15,8 +15,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 os.environ["NAPARI_ASMLP_CONFIG"] = tempfile.mkdtemp(prefix="screenshots-")
@@ -65,15 +66,43 @@ def segment_idle(viewer: napari.Viewer) -> QWidget:
 def segment_running(viewer: napari.Viewer) -> QWidget:
     panel, real = open_panel(viewer, "Segment"), request.iter_segment
 
-    def slowed(*settings: Any) -> Iterator[Any]:
-        for step in real(*settings):
-            yield step
-            time.sleep(3)  # so that the run is still there when the picture is taken
+    def slowed(*of_run: Any) -> Generator[Any, None, Any]:
+        # so that the run is still there when the picture is taken
+        return (yield from each_followed_by(lambda _: time.sleep(3), real(*of_run)))
 
     request.iter_segment = slowed
     panel.run()
     wait_until(lambda: panel.bar.value() > 0 or panel._run is None)
     request.iter_segment = real
+    return window_of(viewer)
+
+
+@scene
+def segment_stopped(viewer: napari.Viewer) -> QWidget:
+    head = volume_of(viewer.layers[0])
+    path = OWN / "both.nii.gz"  # of more than one window
+    nibabel.save(nibabel.Nifti1Image(np.tile(head.array(), (1, 1, 2)), head.grid.affine), path)
+    viewer.layers.clear()
+    viewer.open(str(path), plugin="napari-asmlp")
+    panel, real = open_panel(viewer, "Segment"), request.iter_segment
+    stopped = Event()
+
+    def held(*of_run: Any) -> Generator[Any, None, Any]:
+        def wait(step: Any) -> None:
+            if step.slab is not None:
+                stopped.wait(PATIENCE)
+
+        return (yield from each_followed_by(wait, real(*of_run)))
+
+    request.iter_segment = held
+    panel.run()
+    wait_until(lambda: len(viewer.layers) > 1 or panel._run is None)
+    panel.cancel()
+    stopped.set()
+    wait_until(lambda: panel._run is None)
+    request.iter_segment = real
+    panel.advanced.expand(animate=False)
+    middle(viewer)
     return window_of(viewer)
 
 
@@ -183,6 +212,19 @@ def main(out: Path, names: list[str]) -> None:
             sys.exit(f"{out}: cannot be written")
         print(out / f"{name}.png")
         close(viewer)
+
+
+def each_followed_by(
+    do: Callable[[Any], Any], work: Generator[Any, None, Any]
+) -> Generator[Any, None, Any]:
+    """Yield what a run yields, doing something after each step, and return what it returns."""
+    while True:
+        try:
+            step = next(work)
+        except StopIteration as end:
+            return end.value
+        yield step
+        do(step)
 
 
 def run_model(viewer: napari.Viewer) -> Any:

@@ -300,8 +300,17 @@ class History:
         self._past[:] = map(anew, self._past)
         self._future[:] = map(anew, self._future)
 
-    def corrected(self, shape: tuple[int, ...], order: Order = "C") -> NDArray[np.bool_]:
+    def corrected(
+        self, shape: tuple[int, ...], order: Order = "C", first: int = 0
+    ) -> NDArray[np.bool_]:
         """Return which voxels a person has edited since a model last wrote them.
+
+        Parameters
+        ----------
+        shape, order
+            Of the array.
+        first
+            Number of steps in the past that do not count, from the oldest.
 
         Returns
         -------
@@ -309,8 +318,8 @@ class History:
             Of the shape and memory order given; undone steps do not count.
         """
         size = Layout(shape, np.dtype(np.uint8), order).size
-        flat = self._unpacked(size)
-        for step in self._past:
+        flat = np.zeros(size, bool) if first else self._unpacked(size)
+        for step in self._past[first:]:
             _mark(flat, step)
         return flat.reshape(shape, order=order)
 

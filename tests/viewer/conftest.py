@@ -9,9 +9,11 @@ from threading import Event
 from typing import Any
 
 import torch  # isort: skip  # first: loaded beside a running Qt it delays a worker past its test
+import napari
 import nibabel
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from npe2 import PluginManifest
 
 import napari_asmlp
@@ -19,10 +21,12 @@ from napari_asmlp.edit import apart
 from napari_asmlp.grid import Region
 from napari_asmlp.model import Card, LabelEntry, Model, save_model
 from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
-from napari_asmlp.pipeline import Progress, Segmentation, SegmentSettings
+from napari_asmlp.pipeline import Partial, Progress, Segmentation, SegmentSettings
 from napari_asmlp.preprocess import Slab
 from napari_asmlp.viewer.history import journal, recover
+from napari_asmlp.viewer.panel import Panel
 from napari_asmlp.viewer.segment import live, request
+from napari_asmlp.viewer.segment.panel import SegmentPanel
 from napari_asmlp.volume import Volume
 
 MANIFEST = Path(napari_asmlp.__file__).with_name("napari.yaml")
@@ -76,7 +80,11 @@ class FakePipeline:
     closed: Event = field(default_factory=Event)
 
     def __call__(
-        self, volume: Volume, _model: Model, settings: SegmentSettings
+        self,
+        volume: Volume,
+        _model: Model,
+        settings: SegmentSettings,
+        _partial: Partial | None = None,
     ) -> Generator[Progress, None, Segmentation]:
         region = settings.region or Region.whole(volume.grid.shape)
         labels = np.zeros(volume.grid.shape, np.uint8)
@@ -136,17 +144,15 @@ def notes() -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def window(
-    make_napari_viewer_proxy: Callable[..., Any], plugin: Any, model_file: Path, qtbot: Any
-) -> Iterator[Any]:
-    """A viewer with nothing in it; afterwards nothing may run, and no widget may be left.
+def idle(qtbot: Any) -> Iterator[None]:
+    """Afterwards nothing may run, and no widget may be left.
 
     One worker process for edits stays by design, but must be idle; so must the journals' thread.
     """
     from qtpy.QtCore import QEvent, QThreadPool
     from qtpy.QtWidgets import QApplication
 
-    yield make_napari_viewer_proxy(strict_qt="raise")
+    yield
     assert QThreadPool.globalInstance().waitForDone(30_000)
     qtbot.waitUntil(lambda: not live._running and not recover._restoring, timeout=30_000)
     qtbot.waitUntil(lambda: apart._all == set(apart._idle), timeout=30_000)
@@ -156,8 +162,57 @@ def window(
 
 
 @pytest.fixture
-def panel(window: Any, scan: Path) -> Any:
-    """The Segment panel, with the scan open."""
+def window(
+    make_napari_viewer_proxy: Callable[..., Any], plugin: Any, model_file: Path, idle: None
+) -> Any:
+    """A viewer in a window, with nothing in it."""
+    return make_napari_viewer_proxy(strict_qt="raise")
+
+
+@pytest.fixture
+def viewer(
+    plugin: Any, model_file: Path, idle: None, monkeypatch: pytest.MonkeyPatch
+) -> ViewerModel:
+    """A viewer without a window, with nothing in it: quicker by far, and enough for most."""
+    viewer = ViewerModel()
+    monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
+    return viewer
+
+
+@pytest.fixture
+def docked(window: Any, scan: Path) -> Any:
+    """The Segment panel in a window, with the scan open."""
     _, widget = window.window.add_plugin_dock_widget("napari-asmlp", "Segment")
     window.open(str(scan), plugin="napari-asmlp")
     return widget
+
+
+@pytest.fixture
+def panel(viewer: ViewerModel, scan: Path, qtbot: Any) -> Any:
+    """The Segment panel of a viewer without a window, with the scan open."""
+    viewer.open(str(scan), plugin="napari-asmlp")
+    return without_dock(SegmentPanel(viewer), qtbot)
+
+
+def without_dock(panel: Any, qtbot: Any) -> Any:
+    """Do for a panel what napari does when it docks it; it is deleted after the test."""
+    from qtpy.QtWidgets import QWidget
+
+    events = panel._viewer.layers.events
+    if hasattr(panel, "reset_choices"):
+        for event in (events.inserted, events.removed, events.reordered, events.renamed):
+            event.connect(panel.reset_choices)
+    panel.place = QWidget()  # whom nobody else holds
+    panel.setParent(panel.place)
+    qtbot.addWidget(panel.place, before_close_func=_close_panels)
+    return panel
+
+
+def _close_panels(place: Any) -> None:
+    for panel in place.findChildren(Panel):
+        panel.closed()
+
+
+def close_dock(panel: Any) -> None:
+    """Do to a panel what napari does when its dock is closed."""
+    panel.setParent(None)

@@ -199,9 +199,15 @@ class Edits:
         self.history.clear()
         self.changed.emit()
 
-    def corrected(self) -> NDArray[np.bool_]:
-        """Return which voxels (i, j, k) a person has edited since a model last wrote them."""
-        return self.history.corrected(self._layout.shape, self._layout.order)
+    def corrected(self, first: int = 0) -> NDArray[np.bool_]:
+        """Return which voxels (i, j, k) a person has edited since a model last wrote them.
+
+        Parameters
+        ----------
+        first
+            Number of steps in the past that do not count, from the oldest.
+        """
+        return self.history.corrected(self._layout.shape, self._layout.order, first)
 
     def join(self, twin: Labels) -> None:
         """Let another layer that shows the same array share this history and its guard.

@@ -55,11 +55,15 @@ _open: dict[int, Journal] = {}  # by id of the layer
 _postponed: WeakSet[Labels] = WeakSet()
 
 
-def folder() -> Path:
-    """Return where journals lie: the user's state folder, or `STATE_VARIABLE` instead of it."""
+def state_folder() -> Path:
+    """Return the user's state folder, or the one that `STATE_VARIABLE` names."""
     named = os.environ.get(STATE_VARIABLE)
-    state = Path(named) if named else platformdirs.user_state_path("napari-asmlp")
-    return state / "journal"
+    return Path(named) if named else platformdirs.user_state_path("napari-asmlp")
+
+
+def folder() -> Path:
+    """Return where journals lie."""
+    return state_folder() / "journal"
 
 
 def follow(viewer: ViewerModel) -> None:

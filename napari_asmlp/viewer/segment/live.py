@@ -3,6 +3,9 @@
 Slabs are written into a layer as they come. That layer is new, or a preview of what an existing one
 will be: a preview is committed at the end, or on Cancel, as one change that one undo takes back.
 
+A run that goes on after it was stopped previews into the layer that it had filled. There, what the
+user has edited since stays.
+
 A new layer can be corrected while it fills: what the user paints where no slab has come yet stays,
 and undoing it gives what the slab says. A preview cannot be painted. What differs between it and
 its layer is found in another thread; if the layer is edited meanwhile (by undo, say: it is hidden),
@@ -33,6 +36,7 @@ from napari_asmlp.viewer.tasks import Job, Task
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
+    from numpy.typing import NDArray
 
     from napari_asmlp.grid import Region
     from napari_asmlp.pipeline import Progress, Slab
@@ -62,12 +66,23 @@ class LiveLabels:
         A new layer on the image's grid, not yet added.
     target
         The layer that the result goes into; `layer` is then its preview. None: `layer` stays.
+    since
+        Number of steps in the target's history; voxels edited after those keep their value. None
+        lets the result win everywhere.
     """
 
-    def __init__(self, viewer: ViewerModel, layer: Labels, target: Labels | None = None) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        layer: Labels,
+        target: Labels | None = None,
+        since: int | None = None,
+    ) -> None:
         self.layer = layer
         self._viewer = viewer
         self._target = target
+        self._since = since
+        self._replaced: NDArray[np.bool_] | None = None  # where the result counts; None: everywhere
         self._done: list[Region] = []
         self._stale = False
         self._hidden = False
@@ -88,7 +103,8 @@ class LiveLabels:
             edits_of(self.layer).lay_beneath(slab.region.slices, slab.labels)
         else:
             part = source_view(self.layer)[slab.region.slices]
-            np.copyto(part, slab.labels, casting="unsafe")
+            where = True if self._replaced is None else self._replaced[slab.region.slices]
+            np.copyto(part, slab.labels, casting="unsafe", where=where)
         self._done.append(slab.region)
         self._stale = True
 
@@ -164,6 +180,9 @@ class LiveLabels:
         target = self._target
         if target is not None:
             np.copyto(source_view(self.layer), source_view(target), casting="unsafe")
+            edits = edits_of(target)
+            if self._since is not None and len(edits.history.past) > self._since:
+                self._replaced = ~edits.corrected(self._since)
             self._hidden = target.visible
             target.visible = False
         journal.postpone(self.layer)

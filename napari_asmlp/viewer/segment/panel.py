@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, FloatSpinBox
+from magicgui.widgets import ComboBox
 from napari.layers import Labels
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFormLayout,
-    QGridLayout,
+    QHBoxLayout,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
-    QWidget,
 )
-from superqt import QCollapsible
 
-from napari_asmlp.devices import DEVICES
 from napari_asmlp.errors import AsmlpError, ModelError
 from napari_asmlp.viewer.commands import export_labels_command
 from napari_asmlp.viewer.panel import Panel
 from napari_asmlp.viewer.region import RegionRow
 from napari_asmlp.viewer.region.row import lies_on
+from napari_asmlp.viewer.segment.advanced import Advanced
 from napari_asmlp.viewer.segment.card import sizes_html, sizes_text
 from napari_asmlp.viewer.segment.live import LiveLabels, LiveRun
+from napari_asmlp.viewer.segment.maps import add_maps
 from napari_asmlp.viewer.segment.models import ModelChooser
-from napari_asmlp.viewer.segment.request import (
-    DEFAULTS,
-    Order,
-    Wish,
-    progress_text,
-    resolve,
-)
-from napari_asmlp.viewer.settings import recall, remember, remembered
+from napari_asmlp.viewer.segment.request import Found, Wish, progress_text, resolve
+from napari_asmlp.viewer.segment.resume import Resumption, Run, room
+from napari_asmlp.viewer.settings import recall, remember
 from napari_asmlp.viewer.shortcuts import hint, key_of
 from napari_asmlp.viewer.widgets import breakable, form_layout, shorten, text_label
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_asmlp.pipeline import Progress, Segmentation
+    from napari_asmlp.pipeline import Progress
 
 _NEW_LAYER = "new layer"
 _MODEL_KEY = "segment.model"
@@ -61,20 +56,27 @@ class SegmentPanel(Panel):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
         self._run: LiveRun | None = None
-        self._order: Order | None = None
+        self._running: Run | None = None
+        self._begun = False
+        self._resumption = Resumption()
         self._result: Labels | None = None
         self._failure = ""
         self._make_fields()
-        self._make_advanced()
+        self.advanced = Advanced()
         self._make_footer()
         column = QVBoxLayout(self)
         column.addLayout(self._form())
         column.addWidget(self.advanced)
         column.addLayout(self._buttons())
-        for widget in (self.bar, self.status, self.sizes):
+        for widget in (self.bar, self.status, self.kept_note, self.sizes):
             column.addWidget(widget)
         column.addStretch()
         self._show_idle("")
+        for signal in (
+            self.image.changed, self.model.changed, self.region.field.textChanged,
+            self.advanced.changed,
+        ):  # fmt: skip
+            signal.connect(lambda *_: self._offer())
 
     def wish(self) -> Wish:
         """Return what the fields say now."""
@@ -84,8 +86,8 @@ class SegmentPanel(Panel):
             model=self.model.path,
             card=self.model.card,
             region=self.region.text,
-            device=self.device.value,
-            overlap=self.overlap.value,
+            memory=self.advanced.memory.text(),
+            settings=self.advanced.settings(),
             target=None if target == _NEW_LAYER else target,
         )
 
@@ -95,10 +97,25 @@ class SegmentPanel(Panel):
         self.target.reset_choices()
 
     def run(self) -> None:
-        """Segment as the fields say; wrong input is shown as a notification."""
+        """Segment as the fields say, or go on with what was stopped; the button says which.
+
+        Wrong input is shown as a notification.
+        """
+        self._begin(resume=self._resumption.is_offered(self.wish()))
+
+    def start_over(self) -> None:
+        """Segment from the first plane, whatever a stopped run has finished."""
+        self._begin(resume=False)
+
+    def _begin(self, *, resume: bool) -> None:
+        wish = self.wish()
+        before = self._resumption.run_of(wish) if resume else None
+        if before is not None and before.layer not in self._viewer.layers:
+            before = None
+        since = None if before is None else before.since
         try:
-            order = resolve(self.wish())
-            live = LiveLabels(self._viewer, order.empty_labels(), order.target)
+            order = resolve(wish if before is None else replace(wish, target=before.layer))
+            live = LiveLabels(self._viewer, order.empty_labels(), order.target, since)
         except AsmlpError as error:
             show_error(str(error))
             if self._run is None:
@@ -107,7 +124,8 @@ class SegmentPanel(Panel):
         if self._run is not None:  # the later one counts
             self._run.cancel()
             self._run.blockSignals(True)
-        self._run, self._order = LiveRun(order.job(), live), order
+        self._running = Run(wish, order, room(wish, order, resume=resume), since=since)
+        self._run = LiveRun(order.job(self._running.keep), live)
         self._run.progressed.connect(self._show_progress)
         self._run.failed.connect(self._keep_failure)
         self._run.ended.connect(self._end)
@@ -165,39 +183,15 @@ class SegmentPanel(Panel):
         for combo in (self.image, self.target):
             shorten(combo)
 
-    def _make_advanced(self) -> None:
-        self.device = ComboBox(
-            choices=DEVICES,
-            value=DEFAULTS.device,
-            tooltip="Where the network runs; auto takes a GPU where there is one",
-        )
-        self.overlap = FloatSpinBox(
-            value=DEFAULTS.overlap,
-            min=0,
-            max=0.75,
-            step=0.05,
-            tooltip="Fraction of its length that a window shares with the next one along each"
-            " axis, 0 to 0.75; more is smoother and slower",
-        )
-        remembered(self.device, "segment.device")
-        remembered(self.overlap, "segment.overlap")
-        form = form_layout()
-        form.addRow("Device", self.device.native)
-        form.addRow("Overlap", self.overlap.native)
-        content = QWidget()
-        content.setLayout(form)
-        self.advanced = QCollapsible("Advanced")
-        self.advanced.setContent(content)
-        self.advanced.setDuration(0)  # no animation: the dock below it would twitch
-        self.advanced.collapse(animate=False)
-
     def _make_footer(self) -> None:
-        self.run_button = QPushButton("Run")
-        self.run_button.setToolTip(hint("Segment; labels appear while it runs", "run"))
+        self.run_button = QPushButton()
         self.run_button.clicked.connect(self.run)
+        self.anew_button = QPushButton("Start over")
+        self.anew_button.setToolTip("Drop what the stopped run has finished, and segment anew")
+        self.anew_button.clicked.connect(self.start_over)
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.setToolTip(
-            hint("Stop after the current window; finished slices stay", "cancel")
+            hint("Stop after the current window; what is finished stays", "cancel")
         )
         self.cancel_button.clicked.connect(self.cancel)
         self.correct_button = QPushButton("Correct…")
@@ -213,6 +207,7 @@ class SegmentPanel(Panel):
         self.export_button.clicked.connect(self._export)
         self.bar = QProgressBar()
         self.status = text_label(Qt.TextFormat.PlainText)
+        self.kept_note = text_label(Qt.TextFormat.PlainText)
         self.sizes = text_label(Qt.TextFormat.RichText)
 
     def _form(self) -> QFormLayout:
@@ -224,14 +219,17 @@ class SegmentPanel(Panel):
         form.addRow("Labels to", self.target.native)
         return form
 
-    def _buttons(self) -> QGridLayout:
-        grid = QGridLayout()
-        buttons = (
-            self.run_button, self.cancel_button, self.correct_button, self.export_button,
-        )  # fmt: skip
-        for n, button in enumerate(buttons):
-            grid.addWidget(button, *divmod(n, 2))
-        return grid
+    def _buttons(self) -> QVBoxLayout:
+        column = QVBoxLayout()
+        for buttons in (
+            (self.run_button, self.anew_button, self.cancel_button),
+            (self.correct_button, self.export_button),
+        ):
+            row = QHBoxLayout()
+            for button in buttons:
+                row.addWidget(button)
+            column.addLayout(row)
+        return column
 
     def _targets(self, _combo: Any) -> list[tuple[str, Any]]:
         image = self.image.value
@@ -240,16 +238,34 @@ class SegmentPanel(Panel):
             *((name, layer) for name, layer in self._labels() if image and lies_on(layer, image)),
         ]
 
+    def _offer(self) -> None:
+        """Offer to go on with a stopped run, or say why that cannot be."""
+        if self._run is not None:
+            return
+        wish = self.wish()
+        resumable = self._resumption.is_offered(wish)
+        self.run_button.setText("Resume" if resumable else "Segment")
+        tip = "Go on after what is finished" if resumable else "Labels appear while it runs"
+        self.run_button.setToolTip(hint(tip, "run"))
+        self.anew_button.setVisible(resumable)
+        self.kept_note.setText(self._resumption.text(wish))
+        self.kept_note.setVisible(bool(self.kept_note.text()))
+
     def _show_busy(self) -> None:
         self.run_button.setEnabled(False)
+        self.anew_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
         self.bar.setRange(0, 0)
         self.bar.show()
         self.status.setText("Loading the model…")
+        self.kept_note.hide()
         self.sizes.setText("")
-        self._failure = ""
+        self._failure, self._begun = "", False
 
     def _show_progress(self, progress: Progress) -> None:
+        if not self._begun and progress.plan is not None and progress.plan.lacks_memory:
+            show_warning(f"{progress.plan.describe()}: close other programs, or set Memory")
+        self._begun = True
         self.bar.setRange(0, progress.total)
         self.bar.setValue(progress.done)
         if self._run is not None and not self._run.is_cancelled:
@@ -257,23 +273,33 @@ class SegmentPanel(Panel):
 
     def _show_idle(self, text: str) -> None:
         self.run_button.setEnabled(True)
+        self.anew_button.setEnabled(True)
         self.cancel_button.setEnabled(False)
         self.bar.hide()
         self.status.setText(breakable(text))
         self.sizes.setText("")
+        self._offer()
 
     def _keep_failure(self, message: str) -> None:
         self._failure = message
 
-    def _end(self, layer: Labels | None, result: Segmentation | None) -> None:
-        self._run, self._result = None, layer
+    def _end(self, layer: Labels | None, found: Found | None) -> None:
+        run, self._run, self._running, self._result = self._running, None, None, layer
         self.correct_button.setEnabled(layer is not None)
-        if result is None or layer is None:
-            kept = f"; what was finished is in {layer.name!r}" if layer is not None else ""
-            self._show_idle(f"{self._failure or 'Stopped'}{kept}")
+        if run is None or found is None or layer is None:
+            self._leave_stopped(run, layer)
             return
+        self._resumption.done()
         self._show_idle("Done")
-        volumes = result.report["volumes_mm3"]
-        if self._order is not None:
-            self.sizes.setText(sizes_html(volumes, self._order.card.labels))
-        show_info(f"{layer.name}: {sizes_text(volumes)}")
+        add_maps(self._viewer, found.maps, layer)
+        self.sizes.setText(sizes_html(found.volumes_mm3, run.order.card.labels))
+        show_info(f"{layer.name}: {sizes_text(found.volumes_mm3)}")
+
+    def _leave_stopped(self, run: Run | None, layer: Labels | None) -> None:
+        """Say what is left of a run that was stopped or failed, and offer to go on."""
+        if run is not None and layer is not None:
+            self._resumption.stopped(run, layer)
+        elif run is not None and self._failure and not self._begun:
+            self._resumption.refuse(run)
+        in_layer = f"; what was finished is in {layer.name!r}" if layer is not None else ""
+        self._show_idle(f"{self._failure or 'Stopped'}{in_layer}")

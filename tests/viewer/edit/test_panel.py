@@ -1,4 +1,4 @@
-"""The Edit labels panel in a real window, and with a tool that waits where a test wants to act."""
+"""The Edit labels panel, and with a tool that waits where a test wants to act."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from napari_asmlp.viewer.edit.segment_model import NAME
 from napari_asmlp.viewer.edit.toolbox import GROUPS
 from napari_asmlp.viewer.layers import PREVIEW_KEY, is_labels, shown_index, source_view
 from napari_asmlp.viewer.region import region_box
+from tests.viewer.conftest import close_dock, without_dock
 
 STARTED, GO = Event(), Event()
 
@@ -52,21 +53,20 @@ class Slow(Tool):
 
 
 @pytest.fixture
-def edit(window, scan, qtbot, monkeypatch):
+def edit(viewer, scan, qtbot, monkeypatch):
     """The panel, with labels 1 (a block of 8 voxels and one apart) and 2 (a block of 8)."""
     monkeypatch.setattr(toolbox, "TOOLS", (*TOOLS, Slow))
     STARTED.clear()
     GO.clear()
-    window.open(str(scan), plugin="napari-asmlp")
-    layer = new_labels(window)
+    viewer.open(str(scan), plugin="napari-asmlp")
+    layer = new_labels(viewer)
     voxels = source_view(layer)
     voxels[:2, :2, :2] = 1
     voxels[5, 6, 7] = 1
     voxels[3:5, :2, :2] = 2
     layer.features = {"index": [0, 1, 2], "name": ["background", "anterior", "posterior"]}
     layer.refresh()
-    panel = EditPanel(window)
-    window.window.add_dock_widget(panel, name="Edit labels")
+    panel = without_dock(EditPanel(viewer), qtbot)
     yield panel
     GO.set()
 
@@ -177,10 +177,10 @@ def test_painting_while_it_computes_wins(edit, layer, qtbot, notes):
     np.testing.assert_array_equal(layer.data, painted)
 
 
-def test_deleting_the_layer_while_it_computes_is_harmless(window, edit, layer, qtbot, notes):
+def test_deleting_the_layer_while_it_computes_is_harmless(viewer, edit, layer, qtbot, notes):
     edit.tools.tool.value = Slow
     edit.tools.apply()
-    window.layers.remove(layer)
+    viewer.layers.remove(layer)
     before = layer.data.copy()
     GO.set()
     finish(edit, qtbot)
@@ -213,14 +213,14 @@ def test_an_error_of_a_tool_is_a_notification(edit, qtbot, notes):
     assert edit.tools.status.text() == ""
 
 
-def test_values_without_names_are_found(window, edit, qtbot):
-    other = window.add_labels(np.array([[[0, 5], [9, 5]]]), name="plain")
+def test_values_without_names_are_found(viewer, edit, qtbot):
+    other = viewer.add_labels(np.array([[[0, 5], [9, 5]]]), name="plain")
     edit.layer.value = other
     qtbot.waitUntil(lambda: rows(edit) == ["label 1", "label 5", "label 9"], timeout=30_000)
 
 
-def test_a_tool_begins_at_the_slice_shown(window, edit):
-    window.dims.set_current_step(0, 3)
+def test_a_tool_begins_at_the_slice_shown(viewer, edit):
+    viewer.dims.set_current_step(0, 3)
     edit.tools.tool.value = CopySlice
     assert edit.tools.settings.values == {"axis": 0, "index": 3, "to": 4}
 
@@ -237,26 +237,26 @@ def test_a_tool_with_slices_of_its_own_leaves_no_other_choice(edit):
     assert edit.tools.wish().slice_only
 
 
-def test_moving_the_slider_drops_a_preview_of_a_slice(window, edit, qtbot):
+def test_moving_the_slider_drops_a_preview_of_a_slice(viewer, edit, qtbot):
     edit.tools.slice_only.value = True
-    window.dims.set_current_step(0, int(np.argmax((edit.layer.value.data == 1).any((1, 2)))))
+    viewer.dims.set_current_step(0, int(np.argmax((edit.layer.value.data == 1).any((1, 2)))))
     edit.tools.preview()
     finish(edit, qtbot)
     assert "would change" in edit.tools.status.text()
-    window.dims.set_current_step(0, 5)
+    viewer.dims.set_current_step(0, 5)
     assert edit.tools.status.text() == ""
 
 
-def test_a_closed_panel_hears_nothing(window, edit, layer, qtbot):
+def test_a_closed_panel_hears_nothing(viewer, edit, layer, qtbot):
     edit.tools.tool.value = Slow
     edit.tools.apply()
-    window.window.remove_dock_widget(edit)
+    close_dock(edit)
     GO.set()
     delete(edit)
     paint(layer)
     before = layer.data.copy()
     layer.selected_label = 2
-    window.dims.set_current_step(0, 1)
+    viewer.dims.set_current_step(0, 1)
     assert (layer.data == before).all()
 
 
@@ -268,41 +268,41 @@ def test_every_tool_stands_in_one_group(edit):
     assert shown[-2:] == ["Others", "Slow"]
 
 
-def previews(window):
-    return [layer for layer in window.layers if PREVIEW_KEY in layer.metadata]
+def previews(viewer):
+    return [layer for layer in viewer.layers if PREVIEW_KEY in layer.metadata]
 
 
-def test_a_preview_outlines_what_would_change_and_goes_by_itself(window, edit, layer, qtbot):
+def test_a_preview_outlines_what_would_change_and_goes_by_itself(viewer, edit, layer, qtbot):
     edit.tools.preview()
     finish(edit, qtbot)
-    (outline,) = previews(window)
+    (outline,) = previews(viewer)
     place = outline.data_to_world((0, 0, 0))
     at = tuple(np.rint(layer.world_to_data(place)).astype(int))
     assert outline.data.tolist() == [[[2]]]  # one voxel, to be erased
     assert at == tuple(shown_index(layer, (5, 6, 7)))
     assert not is_labels(outline)
     assert not outline.editable
-    assert window.layers.selection.active == layer
+    assert viewer.layers.selection.active == layer
     assert [each for _, each in edit._labels()] == [layer]
     edit.tools.apply()
-    assert not previews(window)
+    assert not previews(viewer)
 
 
 @pytest.mark.parametrize("what", ["paint", "undo", "tool", "settings", "layer", "panel"])
-def test_a_preview_goes_when_it_is_no_longer_true(window, edit, layer, qtbot, what):
+def test_a_preview_goes_when_it_is_no_longer_true(viewer, edit, layer, qtbot, what):
     paint(layer)
     edit.tools.preview()
     finish(edit, qtbot)
-    assert len(previews(window)) == 1
+    assert len(previews(viewer)) == 1
     {
         "paint": lambda: layer.data_setitem((np.array([0]),) * 3, 2),
         "undo": edit.history.undo.click,
         "tool": lambda: setattr(edit.tools.tool, "value", Grow),
         "settings": lambda: setattr(edit.tools.overwrite, "value", True),
-        "layer": lambda: window.layers.remove(layer),
-        "panel": lambda: window.window.remove_dock_widget(edit),
+        "layer": lambda: viewer.layers.remove(layer),
+        "panel": lambda: close_dock(edit),
     }[what]()
-    assert not previews(window)
+    assert not previews(viewer)
     assert edit.tools._prepared is None
     if what == "panel":
         delete(edit)
@@ -346,8 +346,8 @@ def test_a_layer_renamed_while_it_computes_is_edited(edit, layer, qtbot):
         (lambda: Labels(np.zeros((2, 2, 2), np.uint8), name="bad"), "label 1 is empty"),
     ],
 )
-def test_layers_that_cannot_be_edited_get_a_message(window, edit, notes, qtbot, make, words):
-    bad = window.add_layer(make())
+def test_layers_that_cannot_be_edited_get_a_message(viewer, edit, notes, qtbot, make, words):
+    bad = viewer.add_layer(make())
     before = np.asarray(bad.data).copy()
     edit.layer.value = bad
     edit.tools.apply()
@@ -366,25 +366,25 @@ def on_dask():
     return pytest.importorskip("dask.array").zeros((4, 4, 4), dtype=np.uint8)
 
 
-def test_the_region_is_taken_from_the_box(window, edit, layer, notes):
+def test_the_region_is_taken_from_the_box(viewer, edit, layer, notes):
     edit.tools.tool.value = ClipToRegion
     edit.tools.settings.take_region()
     assert "there is no region box on the grid of 'scan labels'" in notes[-1]
-    region_box(window).put(edit.image.value, Region((0, 0, 0), (2, 3, 4)))
+    region_box(viewer).put(edit.image.value, Region((0, 0, 0), (2, 3, 4)))
     edit.tools.settings.take_region()
     assert edit.tools.settings.values == {"region": "0:2,0:3,0:4"}
 
 
-def test_planes_of_a_layer_without_anatomy_are_named_by_axis(window, edit):
+def test_planes_of_a_layer_without_anatomy_are_named_by_axis(viewer, edit):
     edit.tools.tool.value = CopySlice
-    other = window.add_labels(np.ones((2, 2, 2), np.uint8), axis_labels=("z", "y", "x"))
+    other = viewer.add_labels(np.ones((2, 2, 2), np.uint8), axis_labels=("z", "y", "x"))
     edit.layer.value = other
     choices = edit.tools.settings._widgets["axis"].choices
     assert choices == (0, 1, 2)
     assert edit.tools.settings._widgets["axis"].current_choice == "z axis"
 
 
-def test_the_threshold_brush_paints_in_its_range_while_it_is_seen(window, edit, layer, qtbot):
+def test_the_threshold_brush_paints_in_its_range_while_it_is_seen(viewer, edit, layer, qtbot):
     image = edit.image.value
     edit.brush.switch.setChecked(True)
     low, high = (float(end) for end in np.percentile(image.data, [30, 60]))
@@ -396,7 +396,7 @@ def test_the_threshold_brush_paints_in_its_range_while_it_is_seen(window, edit, 
     inside = (image.data >= low) & (image.data <= high)
     np.testing.assert_array_equal(layer.data, np.where(inside, 1, before))
     layer.undo()
-    window.window.remove_dock_widget(edit)
+    close_dock(edit)
     layer.paint((3, 3, 3), 1)
     assert (layer.data == 1).all()
     delete(edit)
@@ -411,8 +411,8 @@ def test_the_range_is_taken_from_the_selected_label(edit, layer, qtbot):
     qtbot.waitUntil(lambda: edit.brush.limits == (low, high), timeout=30_000)
 
 
-def test_a_brush_without_its_image_is_switched_off(window, edit, layer, notes):
-    edit.image.value = window.add_image(np.zeros((2, 2, 2)), name="other")
+def test_a_brush_without_its_image_is_switched_off(viewer, edit, layer, notes):
+    edit.image.value = viewer.add_image(np.zeros((2, 2, 2)), name="other")
     edit.brush.switch.setChecked(True)
     assert not edit.brush.switch.isChecked()
     assert "'other'" in notes[-1]

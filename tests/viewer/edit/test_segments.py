@@ -1,4 +1,4 @@
-"""The segment list, driven by mouse and keys in a real window."""
+"""The segment list, driven by mouse and keys."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from napari_asmlp.viewer.edit.panel import EditPanel
 from napari_asmlp.viewer.edit.segment_model import EYE, LOCK, NAME, VALUE
 from napari_asmlp.viewer.edit.table import class_names, locked_values
 from napari_asmlp.viewer.layers import source_view
+from tests.viewer.conftest import without_dock
 
 LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def edit(window, scan, qtbot):
+def edit(viewer, scan, qtbot):
     """The panel, with 4 voxels of label 1, liver, and 8 of label 2, spleen."""
-    window.open(str(scan), plugin="napari-asmlp")
-    layer = new_labels(window)
+    viewer.open(str(scan), plugin="napari-asmlp")
+    layer = new_labels(viewer)
     voxels = source_view(layer)
     voxels[:2, :2, 0] = 1
     voxels[3:5, :2, :2] = 2
     layer.features = {"index": [0, 1, 2], "name": ["background", "liver", "spleen"]}
     layer.refresh()
-    panel = EditPanel(window)
-    window.window.add_dock_widget(panel, name="Edit labels")
+    panel = without_dock(EditPanel(viewer), qtbot)
     qtbot.waitUntil(lambda: panel.segments._scanned, timeout=30_000)
     return panel
 
@@ -98,21 +98,21 @@ def test_eye_and_lock_belong_to_their_row_and_select_nothing(edit, layer):
     assert locked_values(layer) == frozenset()
 
 
-def test_add_is_ready_to_paint_in_a_colour_of_its_own(window, edit, layer):
+def test_add_is_ready_to_paint_in_a_colour_of_its_own(viewer, edit, layer):
     QTest.mouseClick(edit.segments.add_button, LEFT)
     assert rows(edit) == [("1", "liver"), ("2", "spleen"), ("3", "label 3")]
     assert layer.selected_label == 3
     assert layer.mode == "paint"
-    assert window.layers.selection.active == layer
+    assert viewer.layers.selection.active == layer
     assert colour_of(layer, 3) not in (colour_of(layer, 1), colour_of(layer, 2))
 
 
-def test_a_double_click_renames_and_the_status_bar_knows(window, edit, layer):
+def test_a_double_click_renames_and_the_status_bar_knows(viewer, edit, layer):
     click(edit, 1, NAME, double=True)
     type_name(edit, "left spleen")
     assert class_names(layer) == {1: "liver", 2: "left spleen"}
     place = layer.data_to_world(np.argwhere(layer.data == 2)[0])
-    window.dims.set_point((0, 1, 2), place)
+    viewer.dims.set_point((0, 1, 2), place)
     assert layer.get_status(place, world=True)["value"] == "2; name: left spleen"
 
 
@@ -175,23 +175,23 @@ def test_show_alone_follows_the_selection(edit, layer):
     assert not edit.segments.alone_button.isChecked()
 
 
-def test_thousands_of_labels_are_all_listed(window, edit, qtbot):
+def test_thousands_of_labels_are_all_listed(viewer, edit, qtbot):
     many = np.arange(1, 5001, dtype=np.uint16).reshape(5, 10, 100)
-    edit.layer.value = window.add_labels(many, name="many")
+    edit.layer.value = viewer.add_labels(many, name="many")
     qtbot.waitUntil(lambda: len(rows(edit)) == 5000, timeout=30_000)
     assert rows(edit)[-1] == ("5000", "label 5000")
 
 
-def test_a_full_layer_takes_no_further_label(window, edit, qtbot, notes):
+def test_a_full_layer_takes_no_further_label(viewer, edit, qtbot, notes):
     full = np.arange(1, 256, dtype=np.uint8).reshape(5, 3, 17)
-    edit.layer.value = window.add_labels(full, name="full")
+    edit.layer.value = viewer.add_labels(full, name="full")
     qtbot.waitUntil(lambda: len(rows(edit)) == 255, timeout=30_000)
     QTest.mouseClick(edit.segments.add_button, LEFT)
     assert "labels 'full' (uint8) hold 255 at most" in notes[-1]
 
 
-def test_without_labels_nothing_can_be_pressed(window, edit, layer):
-    window.layers.remove(layer)
+def test_without_labels_nothing_can_be_pressed(viewer, edit, layer):
+    viewer.layers.remove(layer)
     assert rows(edit) == []
     for button in (edit.segments.add_button, edit.segments.delete_button):
         assert not button.isEnabled()

@@ -1,4 +1,4 @@
-"""The region's row in the Segment panel, in a real window, and the mouse in its canvas."""
+"""The region's row in the Segment panel, and the mouse in the canvas of a real window."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from napari_asmlp.grid import Region
 from napari_asmlp.viewer import commands
 from napari_asmlp.viewer.layers import source_view
 from napari_asmlp.viewer.region import current_region, region_box
+from napari_asmlp.viewer.segment.panel import SegmentPanel
+from tests.viewer.conftest import without_dock
 
 
 @pytest.fixture
@@ -40,39 +42,39 @@ def drag(canvas, *positions):
         QApplication.processEvents()
 
 
-def test_a_region_is_typed_and_its_size_is_shown(window, row):
+def test_a_region_is_typed_and_its_size_is_shown(viewer, row):
     assert row.size_label.text().split() == ["6×7×8", "voxels", "·", "6×14×24", "mm"]
     type_in(row, "0:2,:,1:3")
     assert row.size_label.text().split() == ["2×7×2", "voxels", "·", "2×14×6", "mm"]
-    assert current_region(window) == Region((0, 0, 1), (2, 7, 3))
+    assert current_region(viewer) == Region((0, 0, 1), (2, 7, 3))
     assert row.text == "0:2,0:7,1:3"
     assert "i to left, j to superior, k to posterior" in row.field.toolTip()
 
 
-def test_wrong_text_stays_to_be_put_right(window, row, notes):
+def test_wrong_text_stays_to_be_put_right(viewer, row, notes):
     type_in(row, "0:2,:,1:3")
     type_in(row, "0:99,:,1:3")
     assert row.text == "0:99,:,1:3"
-    assert current_region(window) is None
+    assert current_region(viewer) is None
     assert any("0:99" in note for note in notes)
 
 
 @pytest.mark.parametrize("way", ["button", "field", "layer"])
-def test_the_whole_volume_is_meant_again(window, row, way):
+def test_the_whole_volume_is_meant_again(viewer, row, way):
     type_in(row, "0:2,:,1:3")
     if way == "layer":
-        window.layers.remove(window.layers["region of scan"])
+        viewer.layers.remove(viewer.layers["region of scan"])
     else:
         (row.whole_button.click if way == "button" else row.field.clear)()
-    assert current_region(window) is None
+    assert current_region(viewer) is None
     assert row.text == ""
-    assert [layer.name for layer in window.layers] == ["scan"]
+    assert [layer.name for layer in viewer.layers] == ["scan"]
 
 
-def test_around_the_selected_label_or_all_of_them(window, row, notes, qtbot):
+def test_around_the_selected_label_or_all_of_them(viewer, row, notes, qtbot):
     row.put_around_labels(all_labels=True)
     assert "there are no labels of image 'scan'" in notes[-1]
-    layer = commands.new_labels(window)
+    layer = commands.new_labels(viewer)
     row.put_around_labels(all_labels=True)
     qtbot.waitUntil(lambda: "hold no label: select" in notes[-1])
     source_view(layer)[2, 3, 4] = 1
@@ -88,44 +90,43 @@ def test_around_the_selected_label_or_all_of_them(window, row, notes, qtbot):
     assert row.text == "0:6,2:5,3:6"
 
 
-def test_an_image_deleted_while_labels_are_looked_for_gets_no_region(window, row, qtbot):
-    layer = commands.new_labels(window)
+def test_an_image_deleted_while_labels_are_looked_for_gets_no_region(viewer, row, qtbot):
+    layer = commands.new_labels(viewer)
     source_view(layer)[2, 3, 4] = 1
     row.put_around_labels(all_labels=True)
     with qtbot.waitSignal(row._search.ended, timeout=30_000):
-        del window.layers["scan"]
-    assert current_region(window) is None
+        del viewer.layers["scan"]
+    assert current_region(viewer) is None
 
 
-def test_labels_of_another_grid_are_refused(window, row, notes):
-    window.add_labels(np.ones((2, 2, 2), int), name="elsewhere")
+def test_labels_of_another_grid_are_refused(viewer, row, notes):
+    viewer.add_labels(np.ones((2, 2, 2), int), name="elsewhere")
     row.put_around_labels(all_labels=True)
     assert "labels 'elsewhere'" in notes[-1]
     assert "'scan'" in notes[-1]
-    assert current_region(window) is None
+    assert current_region(viewer) is None
 
 
-def test_two_panels_show_one_region(window, panel, qtbot):
-    other = type(panel)(window)
+def test_two_panels_show_one_region(viewer, panel, qtbot):
+    other = without_dock(SegmentPanel(viewer), qtbot)
     type_in(panel.region, "0:2,:,1:3")
     assert other.region.text == "0:2,0:7,1:3"
-    window.add_image(np.zeros((4, 4, 4)), name="small")
+    viewer.add_image(np.zeros((4, 4, 4)), name="small")
     other.reset_choices()
-    other.image.value = window.layers["small"]  # the region does not fit it
+    other.image.value = viewer.layers["small"]  # the region does not fit it
     assert panel.region.text == ""
-    with qtbot.waitSignal(other.destroyed, timeout=30_000):
-        other.deleteLater()
 
 
-def test_deleting_the_image_takes_the_region_along(window, row):
+def test_deleting_the_image_takes_the_region_along(viewer, row):
     type_in(row, "0:2,:,1:3")
-    del window.layers["scan"]
-    assert current_region(window) is None
-    assert not window.layers
+    del viewer.layers["scan"]
+    assert current_region(viewer) is None
+    assert not viewer.layers
     assert row.size_label.text() == ""
 
 
-def test_a_closed_panel_leaves_region_and_mouse(window, panel, qtbot):
+def test_a_closed_panel_leaves_region_and_mouse(window, docked, qtbot):
+    panel = docked
     type_in(panel.region, "0:2,:,1:3")
     before = [len(window.mouse_drag_callbacks)]
     panel.region.draw_button.setChecked(True)
@@ -138,14 +139,15 @@ def test_a_closed_panel_leaves_region_and_mouse(window, panel, qtbot):
         panel.deleteLater()
 
 
-def test_in_3d_the_draw_button_says_what_to_do(window, row, notes):
-    window.dims.ndisplay = 3
+def test_in_3d_the_draw_button_says_what_to_do(viewer, row, notes):
+    viewer.dims.ndisplay = 3
     row.draw_button.setChecked(True)
     assert not row.draw_button.isChecked()
     assert any("switch the viewer to 2D" in note for note in notes)
 
 
-def test_the_mouse_draws_in_the_canvas_and_the_view_stays(window, row):
+def test_the_mouse_draws_in_the_canvas_and_the_view_stays(window, docked):
+    row = docked.region
     canvas = window.window._qt_viewer.canvas.native
     window.window._qt_window.show()  # else the canvas has no size yet
     QApplication.processEvents()

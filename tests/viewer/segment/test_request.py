@@ -44,9 +44,11 @@ def test_a_bare_wish_has_the_defaults(wish, image):
 
 
 def test_a_full_wish(wish):
-    order = resolve(replace(wish, region=" 1:5,:,20: ", device="cpu", overlap=0.5))
+    settings = SegmentSettings(device="cpu", overlap=0.5, mirror=True, uncertainty=True)
+    order = resolve(replace(wish, region=" 1:5,:,20: ", memory="2GB", settings=settings))
     region = Region((1, 0, 20), (5, 20, 30))
-    assert order.settings == SegmentSettings(device="cpu", overlap=0.5, region=region)
+    assert order.settings == replace(settings, region=region, memory=2_000_000_000)
+    assert order.kept_bytes() == 6000 * (1 + 2)  # labels, entropy, disagreement
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,7 @@ def test_a_full_wish(wish):
         ({"model": None}, "no model"),
         ({"region": "1:50,:,:"}, "1:50"),
         ({"region": "everywhere"}, "everywhere"),
+        ({"memory": "much"}, "memory 'much'"),
         ({"image": Image(np.zeros((4, 4)), name="flat")}, r"'flat' has 2 axes.*3D image"),
         ({"image": Image(np.zeros((2, 4, 4, 4)), name="film")}, r"'film' has 4 axes.*3D image"),
         ({"image": Image(np.zeros((4, 4, 4, 3)), name="photo", rgb=True)}, r"'photo' is a colour"),
