@@ -9,22 +9,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import nibabel
+import engine_head
 import numpy as np
 import torch
-from straightforward import Straightforward
+from engine_head import Row, bundled, noise
 
-import napari_asmlp
-from napari_asmlp import load_model, write_labels
 from napari_asmlp.model import LabelEntry, Model, save_model
 from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
-from napari_asmlp.pipeline import SegmentSettings
 
-Row = Callable[[str, str, str, str, str], None]
 CLASSES = 25
 GB = 1e9
 
@@ -40,7 +36,7 @@ class Sizes:
     slab: tuple[int, int, int] = (512, 512, 200)  # of the large one: its shares are the same
 
 
-QUICK = Sizes(96, 96, (256, 256, 100), (256, 256, 200), (256, 256, 50))
+QUICK = Sizes(160, 96, (256, 256, 100), (256, 256, 200), (256, 256, 50))
 
 
 @dataclass(frozen=True)
@@ -53,80 +49,22 @@ class Ended:
     said: str
 
 
-def rows(row: Row, *, quick: bool, threads: int) -> None:
+PARTS = ("head", "memory", "rest", "cancel")
+
+
+def rows(row: Row, parts: Sequence[str], *, quick: bool, threads: int) -> None:
     sizes = QUICK if quick else Sizes()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        head(row, folder, sizes)
-        memory(row, folder, sizes, threads)
         model = save_model(bundled(), folder / "bundled.safetensors", half=False)
-        rest(row, folder, model, sizes, threads)
-        cancel(row, folder, model, threads)
-
-
-def noise(path: Path, shape: tuple[int, int, int]) -> Path:
-    """Write an int16 volume of 1 mm that is nowhere constant, so that no window is skipped."""
-    rng = np.random.default_rng(0)
-    plane = rng.normal(300, 100, shape[:2])
-    volume = np.empty(shape, np.int16)
-    for k in range(shape[2]):
-        volume[..., k] = plane + 100 * np.sin(k / 20) + rng.integers(0, 8, shape[:2])
-    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), path)
-    return path
-
-
-def head(row: Row, folder: Path, sizes: Sizes) -> None:
-    """A head with the bundled model, against MONAI over the straightforward network."""
-    path, n = noise(folder / "head.nii.gz", (sizes.head,) * 3), sizes.head
-    network = Straightforward(load_model("hippocampus").network).eval()
-    theirs, share = with_monai(network, path, folder / "theirs.nii.gz", sizes)
-    how = "all of it run" if share == 1 else f"1/{share:.1f} of its windows run and scaled"
-    for precision, goal in (("fp32", "≥ 8"), ("bf16", "≥ 14")):
-        start = time.perf_counter()
-        settings = SegmentSettings(precision=precision)
-        labels = napari_asmlp.segment(path, bundled(), settings)
-        write_labels(labels, folder / f"{precision}.nii.gz")
-        ours = time.perf_counter() - start
-        what = f"{n}³ head, bundled model, file to file, {precision}, against MONAI fp32 ({how})"
-        row(what, f"{ours:.1f} s", f"{theirs:.1f} s", f"{theirs / ours:.1f}", goal)
-
-
-def with_monai(
-    network: torch.nn.Module, path: Path, output: Path, sizes: Sizes
-) -> tuple[float, float]:
-    """Seconds of the usual way, and by how much its windows were scaled."""
-    from monai.inferers import sliding_window_inference  # benchmarks alone need it
-
-    window, volume = 64, sizes.head
-    start = time.perf_counter()
-    image = nibabel.load(path)
-    voxels = torch.from_numpy(image.get_fdata(dtype=np.float32))[None, None]
-    voxels = (voxels - voxels.mean()) / voxels.std()
-    around = time.perf_counter() - start
-    start = time.perf_counter()
-    part = voxels[..., : sizes.part, : sizes.part, : sizes.part]
-    with torch.inference_mode():
-        logits = sliding_window_inference(
-            part, (window,) * 3, 1, network, overlap=0.5, mode="gaussian"
-        )
-        inference = time.perf_counter() - start
-        share = (windows_along(volume, window) / windows_along(sizes.part, window)) ** 3
-        logits = logits.new_zeros(1, logits.shape[1], *(volume,) * 3)
-        start = time.perf_counter()
-        labels = logits.softmax(1).argmax(1)[0].numpy().astype(np.uint8)
-    nibabel.save(nibabel.Nifti1Image(labels, image.affine), output)
-    return around + inference * share + time.perf_counter() - start, share
-
-
-def bundled() -> Model:
-    """Return the bundled model, but that it takes volumes of any extent."""
-    model = load_model("hippocampus")
-    return replace(model, card=replace(model.card, field_of_view_mm=None), path=None)
-
-
-def windows_along(length: int, window: int) -> int:
-    """How many windows overlap 0.5 lays along an axis."""
-    return -(-(length - window) // (window // 2)) + 1
+        if "head" in parts:
+            engine_head.head(row, folder, sizes.head, sizes.part)
+        if "memory" in parts:
+            memory(row, folder, sizes, threads)
+        if "rest" in parts:
+            rest(row, folder, model, sizes, threads)
+        if "cancel" in parts:
+            cancel(row, folder, model, threads)
 
 
 def small_model(path: Path) -> Path:
@@ -154,6 +92,7 @@ def started(*words: object, threads: int) -> subprocess.Popen[str]:
     main = "import sys; from napari_asmlp.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", main]
     command += ["segment", *map(str, words), "--threads", str(threads), "--overwrite"]
+    command += ["--no-compiled"]  # as it is on a machine without a compiler
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -184,6 +123,7 @@ def memory(row: Row, folder: Path, sizes: Sizes, threads: int) -> None:
         by_formula = (CLASSES + 1) * np.prod(shape) * 4
         goal = "≤ 3 GB" if shape == sizes.large else f"within 5 % of {first / GB:.2f} GB"
         ours, theirs = f"{done.peak / GB:.2f} GB", f"{by_formula / GB:.1f} GB (MONAI, by formula)"
+        what = f"{what} ({done.seconds:.0f} s)"
         row(what, ours, theirs, f"{by_formula / max(done.peak, 1):.1f}", goal)
 
 
@@ -210,7 +150,7 @@ def rest(row: Row, folder: Path, model: Path, sizes: Sizes, threads: int) -> Non
 
 def cancel(row: Row, folder: Path, model: Path, threads: int) -> None:
     """From Ctrl-C to the end of the process, in the middle of the work."""
-    source, waits = noise(folder / "cancel.nii", (160, 160, 160)), []
+    source, waits = noise(folder / "cancel.nii", (256, 256, 256)), []
     for turn in range(3):
         words = (source, "-o", folder / f"c{turn}.nii", "--model", model)
         with started(*words, threads=threads) as process:

@@ -33,9 +33,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_asmlp.grid import Triple
+
 MAX_OVERLAP = 0.9
-_SIGMA = 1 / 8  # of the window's length, as in nnU-Net (Isensee et al., Nature Methods 2021)
-_LEAST_WEIGHT = 2**-10  # the border of a window still counts where no other window reaches
+# Of windows fitted to a volume. Larger ones compute hardly fewer voxels, and not faster; they take
+# more memory, and longer until a run that is cancelled stops.
+_LONGEST = 160
+_MOST_VOXELS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,63 @@ def count_windows(shape: Sequence[int], window: Sequence[int], overlap: float) -
     return math.prod(counts)
 
 
+def fitted_windows(
+    shape: Sequence[int], least: Sequence[int], unit: int, overlap: float
+) -> list[Triple]:
+    """Give windows that suit a volume, for a network that may take windows of any extent.
+
+    Two windows of 136 voxels cover an axis of 256 voxels, and share 16 voxels; two of 160 would
+    compute more voxels for nothing.
+
+    Parameters
+    ----------
+    shape : 3 ints
+        Voxels of the volume along each axis.
+    least : 3 ints
+        Voxels of the least window, multiples of `unit`.
+    unit : int
+        What the length of a window is a multiple of, but where it is that of the volume.
+    overlap : float
+        As `place_windows` takes it.
+
+    Returns
+    -------
+    list of 3 ints
+        The window that computes the fewest voxels first; of equals that of the fewest windows,
+        then that of the smallest planes across the first axis, which networks tile along, and of
+        the fewest along the last, the slab axis of most files. The least window is among them.
+        None but that has a side of more than 160 voxels, or more than 2**20 voxels; none is
+        larger than the volume.
+    """
+    x, y, z = (
+        _fitted_lengths(n, min(n, side), unit, overlap)
+        for n, side in zip(shape, least, strict=True)
+    )
+    windows = [
+        window
+        for window in itertools.product(x, y, z)
+        if math.prod(window) <= _MOST_VOXELS or window == (x[0], y[0], z[0])
+    ]
+
+    def cost(window: Triple) -> tuple[int, int, int, int]:
+        count = count_windows(shape, window, overlap)
+        return count * math.prod(window), count, math.prod(window[1:]), window[2]
+
+    return sorted(windows, key=cost)
+
+
+def _fitted_lengths(length: int, least: int, unit: int, overlap: float) -> list[int]:
+    """Give the lengths of windows that compute no more voxels than any that is shorter."""
+    lengths, fewest = [], math.inf
+    longer = range(least + unit, min(length, _LONGEST + 1), unit)
+    for window in (least, *longer, *([length] if least < length <= _LONGEST else [])):
+        computed = window * (_gaps(length, window, overlap) + 1)
+        if computed <= fewest:
+            lengths.append(window)
+            fewest = computed
+    return lengths
+
+
 def _gaps(length: int, window: int, overlap: float) -> int:
     """Return how many steps lead from the first window along an axis to the last one."""
     # The small term undoes binary fractions: 40 * (1 - 0.9) is 3.9999999999999991.
@@ -166,9 +227,11 @@ def finished_planes(boxes: Sequence[Box], slab_axis: int) -> list[range]:
 
 
 def importance_profile(length: int) -> NDArray[np.float32]:
-    """Weigh the voxels of a window along one axis: most in its middle.
+    """Weigh the voxels of a window along one axis: by how far they are from its border.
 
-    The importance map of a window is the product of its three profiles.
+    The importance map of a window is the product of its three profiles. However much two windows
+    share, one fades into the other over all of it, and neither counts at its own border, where
+    it sees least.
 
     Parameters
     ----------
@@ -178,13 +241,10 @@ def importance_profile(length: int) -> NDArray[np.float32]:
     Returns
     -------
     float32 array (length,)
-        A Gaussian of height 1 and sigma ``length / 8``, rounded to multiples of 2**-10 (so
-        that their sums are exact) and nowhere less than that.
+        1, 2, 3, ... up to the middle and down to 1 again: whole numbers, whose sums are exact.
     """
-    offset = np.arange(length) - (length - 1) / 2
-    bell = np.exp(-0.5 * (offset / (_SIGMA * length)) ** 2)
-    steps = np.maximum(1, np.round(bell / _LEAST_WEIGHT))
-    return np.asarray(steps * _LEAST_WEIGHT, np.float32)
+    ramp = np.arange(1, length + 1, dtype=np.float32)
+    return np.minimum(ramp, ramp[::-1])
 
 
 def axis_shares(boxes: Sequence[Box], axis: int) -> dict[int, NDArray[np.float32]]:

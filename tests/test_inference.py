@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 from napari_asmlp.errors import AsmlpError, ModelError
 from napari_asmlp.inference import InferenceSettings, iter_slabs, step_down
+from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
 from napari_asmlp.networks.folded import FoldedAsmlp
 from napari_asmlp.windows import axis_shares, place_windows
 from tests.models import small_model
@@ -67,9 +70,17 @@ def noise(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+def collected(*given):
+    """All steps; their scores are copied, as the next window changes them."""
+    return [
+        replace(step, finished=step.finished and (step.finished[0], step.finished[1].copy()))
+        for step in iter_slabs(*given)
+    ]
+
+
 def run(network, image, boxes, axis=2, settings=PLAIN):
     """Scores of the whole volume, and the steps."""
-    steps = list(iter_slabs(network, image, boxes, axis, settings))
+    steps = collected(network, image, boxes, axis, settings)
     parts = sorted((step.finished for step in steps if step.finished), key=lambda part: part[0])
     return np.concatenate([scores for _, scores in parts], axis=1 + axis), steps
 
@@ -255,7 +266,52 @@ def test_out_of_memory_at_the_last_step_is_a_clear_error():
     boxes = place_windows((4, 5, 6), (4, 5, 6), 0.0)
     with pytest.raises(AsmlpError, match="a window of 4x5x6 voxels"):
         run(network, noise(1, 4, 5, 6), boxes, settings=InferenceSettings(CPU, batch=4))
-    assert network.count == 2  # fp32, then bf16; one window alone cannot be halved
+    # In fp32 and in bf16, then in 2, 4 and 8 parts, the first of which fails.
+    assert network.count == 5
+
+
+def test_a_network_with_window_norms_never_runs_in_parts(monkeypatch):
+    network = Asmlp(
+        AsmlpConfig(widths=(4, 8), encoder_blocks=(1, 1), decoder_blocks=(1,), norm="group")
+    )
+
+    def fail(_self, _volume):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Asmlp, "forward", fail)
+    with pytest.raises(AsmlpError, match="a window of 4x4x4 voxels"):
+        run(network, noise(1, 4, 4, 4), place_windows((4, 4, 4), (4, 4, 4), 0.0))
+
+
+class Small(nn.Module):
+    """`Local` that runs out of memory where a window has too many voxels."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most, self.shapes = most, []
+
+    def forward(self, x):
+        if x[0].numel() > self.most:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        self.shapes.append(tuple(x.shape[2:]))
+        return Local()(x)
+
+
+@pytest.mark.parametrize(
+    ("most", "parts", "shape"),
+    [
+        (239, 2, (6, 4, 5)),  # of 6x8x5 the longest side is halved, and then again
+        (119, 4, (3, 4, 5)),
+    ],
+)
+def test_a_window_that_does_not_fit_runs_in_parts(most, parts, shape):
+    image, window = noise(1, 6, 8, 15), (6, 8, 5)
+    boxes = place_windows(image.shape[1:], window, 0.0)
+    network = Small(most)
+    scores, steps = run(network, image, boxes)
+    assert {step.settings.parts for step in steps} == {parts}
+    assert set(network.shapes) == {shape}
+    np.testing.assert_allclose(scores, run(Local(), image, boxes)[0], atol=0.1)
 
 
 @pytest.fixture
@@ -275,7 +331,7 @@ def folded_runs(monkeypatch):
     return state
 
 
-@pytest.mark.parametrize("fail_at", range(1, 9))
+@pytest.mark.parametrize("fail_at", range(1, 10))
 def test_the_folded_network_goes_on_at_any_window_without_memory(folded_runs, fail_at):
     network = small_model().network
     image = noise(1, 8, 8, 24)
@@ -306,7 +362,7 @@ def test_it_begins_at_any_window():
     whole, _ = run(Local(), image, boxes)
     for first in range(1, len(boxes)):
         network = Failing([])
-        steps = list(iter_slabs(network, image, boxes, 2, PLAIN, first))
+        steps = collected(network, image, boxes, 2, PLAIN, first)
         assert network.count == len(boxes) - first
         assert [step.done for step in steps] == list(range(first + 1, len(boxes) + 1))
         start = boxes[first - 1].stop[2]  # planes that no window before it touches
@@ -335,15 +391,6 @@ def test_planes_of_the_image_are_asked_for_once_and_in_order(axis, backwards):
     every = [plane for part in (asked[::-1] if backwards else asked) for plane in part]
     assert every == list(range(image.shape[1 + axis]))
     assert max(map(len, asked[1:])) <= 8
-
-
-def test_released_planes_come_a_few_at_a_time(monkeypatch):
-    monkeypatch.setattr("napari_asmlp.inference.held.RELEASED_AT_ONCE", 2 * 16 * 3)
-    image = noise(1, 4, 4, 24)
-    boxes = place_windows((4, 4, 24), (4, 4, 8), 0.0)
-    _, steps = run(Local(), image, boxes)
-    assert [step.finished[1].shape[-1] for step in steps] == [3, 3, 2] * 3
-    assert [step.done for step in steps] == [1] * 3 + [2] * 3 + [3] * 3
 
 
 def test_other_runtime_errors_are_not_caught():

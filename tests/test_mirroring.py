@@ -67,7 +67,7 @@ def test_disagreement_is_the_entropy_of_the_mean_less_the_mean_entropy():
         labels=small_model().card.labels[:1],
     )
     slabs = SourceSlabs(place(grid, card.preprocessing), card, uncertainty=True)
-    found = slabs.add(0, scores).uncertainty
+    found = next(slabs.add(0, scores)).uncertainty
     whole = entropy((0.5 + sure) / 2)
     assert found.shape == (4, 2, 2, 2)
     np.testing.assert_allclose(found[..., 0], 255 * whole, atol=1)

@@ -57,8 +57,7 @@ def labels_of(volume, model_card, region=None):
     slabs = SourceSlabs(placement, model_card)
     labels = np.full(volume.grid.shape, 255, np.uint8)
     for step in iter_slabs(Nonlinear(), image, boxes, axis, SETTINGS):
-        slab = slabs.add(*step.finished) if step.finished else None
-        if slab:
+        for slab in slabs.add(*step.finished) if step.finished else ():
             labels[slab.region.slices] = slab.labels
     return labels
 

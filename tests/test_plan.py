@@ -1,6 +1,7 @@
 """What a run will take, and fitting it into a budget."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from napari_asmlp.pipeline.plan import mirror_axes
 from napari_asmlp.pipeline.segmentation import finish
 from napari_asmlp.provenance import resident_memory
 from napari_asmlp.volume import Volume
-from tests.models import small_model
+from tests.models import SMALL, small_model
 from tests.pipeline_runs import run
 
 FP32 = SegmentSettings(precision="fp32")
@@ -63,33 +64,62 @@ def test_what_is_no_size_is_refused(text):
 def test_a_plan_says_what_it_will_take():
     plan = make_plan(large(100, 90, 80), small_model(), FP32, in_memory=True)
     assert plan.window == (16, 16, 16)
+    assert plan.overlap == 0.25
     assert len(plan.boxes) == 8 * 8 * 7  # steps of 12: 100 - 16 in 7, 90 - 16 in 7, 80 - 16 in 6
     assert plan.describe().startswith("448 windows of 16x16x16 voxels, ")
     assert format_size(plan.memory) in plan.describe()
 
 
+@pytest.mark.parametrize(
+    ("norm", "shape", "asked", "window", "overlap"),
+    [
+        ("layer", (100, 90, 80), None, (16, 16, 16), 0.25),  # small: seconds however it is cut
+        ("layer", (100, 90, 80), 0.5, (16, 16, 16), 0.5),
+        ("layer", (256, 256, 256), None, (136, 136, 56), 0.1),
+        ("layer", (256, 256, 256), 0.25, (148, 148, 42), 0.25),
+        ("group", (256, 256, 256), None, (16, 16, 16), 0.25),  # its answer depends on the window
+        ("group", (256, 256, 256), 0.1, (16, 16, 16), 0.1),
+    ],
+)
+def test_windows_are_fitted_to_large_volumes(norm, shape, asked, window, overlap):
+    model = small_model(replace(SMALL, norm=norm))
+    plan = make_plan(large(*shape), model, replace(FP32, overlap=asked), in_memory=False)
+    assert (plan.window, plan.overlap) == (window, overlap)
+    assert {box.shape for box in plan.boxes} == {window}
+
+
 def test_files_take_no_memory_and_depth_does_not_matter_to_them():
+    model = small_model(replace(SMALL, norm="group"))  # with windows of one size
     shallow, deep = (
-        make_plan(large(200, 200, depth), small_model(), FP32, in_memory=False).memory
+        make_plan(large(200, 200, depth), model, FP32, in_memory=False).memory
         for depth in (300, 600)
     )
     assert deep == pytest.approx(shallow, abs=1e7)
-    in_memory = make_plan(large(200, 200, 600), small_model(), FP32, in_memory=True).memory
+    in_memory = make_plan(large(200, 200, 600), model, FP32, in_memory=True).memory
     assert in_memory - deep > 200 * 200 * 600
 
 
-def test_a_budget_makes_windows_thinner():
+@pytest.mark.parametrize("shape", [(300, 300, 4000), (1000, 1000, 1000), (2000, 2000, 300)])
+def test_fitted_windows_take_no_more_than_ample_memory(shape):
+    plan = make_plan(large(*shape), small_model(), FP32, in_memory=False)
+    assert plan.memory - resident_memory() < 2.1e9
+    assert plan.window > (16, 16, 16)
+
+
+def test_a_budget_makes_windows_smaller_then_thinner():
     volume, model = large(512, 512, 300), small_model()
     free = make_plan(volume, model, FP32, in_memory=False)
-    budget = free.memory - 20_000_000
-    plan = make_plan(
-        volume, model, SegmentSettings(precision="fp32", memory=budget), in_memory=False
+    smaller = make_plan(volume, model, replace(FP32, memory=free.memory - 10**8), in_memory=False)
+    assert smaller.memory <= free.memory - 10**8
+    assert all(side >= 16 for side in smaller.window)
+    least = make_plan(volume, small_model(replace(SMALL, norm="group")), FP32, in_memory=False)
+    thinner = make_plan(
+        volume, model, replace(FP32, memory=least.memory - 4 * 10**7), in_memory=False
     )
-    assert plan.memory <= budget
-    assert plan.window[:2] == (16, 16)
-    assert 2 <= plan.window[2] < 16
-    assert plan.window[2] % 2 == 0
-    assert len(plan.boxes) > len(free.boxes)
+    assert thinner.window[:2] == (16, 16)
+    assert 2 <= thinner.window[2] < 16
+    assert thinner.window[2] % 2 == 0
+    assert len(thinner.boxes) > len(smaller.boxes) > len(free.boxes)
 
 
 def test_a_budget_that_is_enough_changes_nothing():
@@ -156,3 +186,16 @@ def test_memory_does_not_grow_with_depth(tmp_path, monkeypatch):
     shallow = peak_of_a_run(60, Partial(tmp_path / "a"))
     deep = peak_of_a_run(120, Partial(tmp_path / "b"))
     assert deep - shallow < 96 * 96 * 60 / 2  # half a byte for each voxel more
+
+
+@pytest.mark.parametrize(
+    ("asked", "present", "runs"),
+    [(None, True, True), (None, False, False), (False, True, False), (True, False, True)],
+)
+def test_blocks_that_are_compiled_already_run_unless_told_otherwise(
+    monkeypatch, asked, present, runs
+):
+    monkeypatch.setattr("napari_asmlp.pipeline.plan.is_compiled", lambda: present)
+    settings = SegmentSettings(device="cpu", compiled=asked)
+    plan = make_plan(large(20, 20, 20), small_model(), settings, in_memory=True)
+    assert plan.inference.compiled is runs

@@ -235,7 +235,9 @@ def test_slabs_of_equal_grids_lie_where_they_came_from(backwards):
     turned = placement.orientation.apply(labels)
     slabs = SourceSlabs(placement, card(2, 300))
     planes = [4, 2, 0] if backwards else [0, 2, 4]
-    given = [slabs.add(n, one_hot(turned[:, :, n : n + 2], (0, 2, 300))) for n in planes]
+    given = [
+        slab for n in planes for slab in slabs.add(n, one_hot(turned[:, :, n : n + 2], (0, 2, 300)))
+    ]
     assert [slab.region.start[2] for slab in given] == [1, 3, 5]  # in the order of the file
     found, seen = assemble(given, (5, 6, 7), np.uint16)
     np.testing.assert_array_equal(found[1:4, 1:5, 1:7], labels)
@@ -262,7 +264,7 @@ def test_slab_by_slab_is_all_at_once(worlds, signs, spacing, thickness):
     placement = place(Grid((9, 10, 11), affine), Preprocessing(spacing=spacing))
     shape, axis = placement.model_grid.shape, placement.slab_axis
     scores = np.random.default_rng(3).normal(size=(3, *shape)).astype(np.float32) * 3
-    whole = SourceSlabs(placement, card(1, 2), probabilities=True).add(0, scores)
+    (whole,) = SourceSlabs(placement, card(1, 2), probabilities=True).add(0, scores)
     assert whole.region == Region.whole((9, 10, 11))
     slabs = SourceSlabs(placement, card(1, 2), probabilities=True)
     firsts = range(0, shape[axis], thickness)
@@ -270,8 +272,7 @@ def test_slab_by_slab_is_all_at_once(worlds, signs, spacing, thickness):
     for first in reversed(firsts) if placement.slab_reversed else firsts:
         index = [slice(None)] * 4
         index[1 + axis] = slice(first, first + thickness)
-        parts.append(slabs.add(first, scores[tuple(index)]))
-    parts = [part for part in parts if part is not None]
+        parts += slabs.add(first, scores[tuple(index)])
     labels, seen = assemble(parts, (9, 10, 11))
     np.testing.assert_array_equal(labels, whole.labels)
     assert (seen == 1).all()
@@ -283,7 +284,7 @@ def test_slab_by_slab_is_all_at_once(worlds, signs, spacing, thickness):
 def test_interpolation_is_that_of_scipy():
     placement = place(Grid((9, 10, 11), np.eye(4)), Preprocessing(spacing=(0.7, 1.6, 1.0)))
     logits = np.random.default_rng(4).normal(size=(1, *placement.model_grid.shape))
-    slab = SourceSlabs(placement, card(1, activation="sigmoid"), probabilities=True).add(
+    (slab,) = SourceSlabs(placement, card(1, activation="sigmoid"), probabilities=True).add(
         0, logits.astype(np.float32)
     )
     lengths = zip((9, 10, 11), logits.shape[1:], strict=True)
@@ -296,7 +297,7 @@ def test_interpolation_is_that_of_scipy():
 def test_probabilities_of_equal_grids():
     placement = place(Grid((1, 1, 2), np.eye(4)), Preprocessing())
     logits = np.log([[0.2, 0.5], [0.7, 0.25], [0.1, 0.25]]).reshape(3, 1, 1, 2).astype(np.float32)
-    slab = SourceSlabs(placement, card(1, 2), probabilities=True).add(0, logits)
+    (slab,) = SourceSlabs(placement, card(1, 2), probabilities=True).add(0, logits)
     assert slab.probabilities.shape == (1, 1, 2, 3)
     np.testing.assert_allclose(slab.probabilities[0, 0], [[0.2, 0.7, 0.1], [0.5, 0.25, 0.25]])
     assert slab.labels.ravel().tolist() == [1, 0]
@@ -306,7 +307,7 @@ def test_huge_logits_do_not_overflow():
     placement = place(Grid((1, 1, 4), np.eye(4)), Preprocessing(spacing=(1.0, 1.0, 0.5)))
     logits = np.full((1, 1, 1, 8), 2000, np.float32)
     logits[..., :4] *= -1
-    slab = SourceSlabs(placement, card(5, activation="sigmoid")).add(0, logits)
+    (slab,) = SourceSlabs(placement, card(5, activation="sigmoid")).add(0, logits)
     assert slab.labels.ravel().tolist() == [0, 0, 5, 5]
 
 
@@ -318,6 +319,6 @@ def test_a_smooth_shape_survives_the_round_trip(spacing):
     volume = Volume(ball * 1.0, Grid(ball.shape, LPS_110 @ np.diag([1, 1, 0.1, 1])))
     placement = place(volume.grid, recipe)
     image = to_model_grid(volume, placement, recipe)
-    slab = SourceSlabs(placement, card(1, activation="sigmoid")).add(0, 20 * (image - 0.5))
+    (slab,) = SourceSlabs(placement, card(1, activation="sigmoid")).add(0, 20 * (image - 0.5))
     dice = 2 * (slab.labels & ball).sum() / (slab.labels.sum() + ball.sum())
     assert dice > 0.95

@@ -6,12 +6,16 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.windows import (
     Box,
     axis_shares,
+    count_windows,
     finished_planes,
+    fitted_windows,
     importance_profile,
     place_windows,
 )
@@ -114,24 +118,68 @@ def test_finished_planes_are_those_no_later_window_touches(shape, window, overla
     assert before == set(range(shape[axis]))
 
 
-@pytest.mark.parametrize("length", [1, 2, 7, 40, 64])
-def test_importance_profile(length):
-    profile = importance_profile(length)
-    steps = profile * 1024
-    assert profile.dtype == np.float32
-    assert profile.shape == (length,)
-    assert (steps == steps.round()).all()
-    assert profile.min() >= 2**-10
-    assert profile.max() <= 1
-    assert (profile == profile[::-1]).all()
-    assert (np.diff(profile[: (length + 1) // 2]) >= 0).all()
+@pytest.mark.parametrize(
+    ("length", "profile"),
+    [(1, [1]), (2, [1, 1]), (5, [1, 2, 3, 2, 1]), (6, [1, 2, 3, 3, 2, 1])],
+)
+def test_importance_falls_to_the_border(length, profile):
+    found = importance_profile(length)
+    assert found.dtype == np.float32
+    assert found.tolist() == profile
 
 
-def test_importance_profile_is_the_gaussian():
-    centre, one_sigma = 20, 5  # sigma of a window of 41 voxels is 5.125
-    profile = importance_profile(41)
-    assert profile[centre] == 1
-    assert profile[centre + one_sigma] == pytest.approx(math.exp(-0.5 * (5 / 5.125) ** 2), abs=1e-3)
+def test_a_window_fades_into_the_next_over_all_they_share():
+    left, right = axis_shares(place_windows((17, 1, 1), (10, 1, 1), 0.3), 0).values()
+    assert left.tolist() == [1] * 7 + [0.75, 0.5, 0.25]
+    assert right.tolist() == [0.25, 0.5, 0.75] + [1] * 7
+
+
+@pytest.mark.parametrize(
+    ("shape", "least", "overlap", "window", "count"),
+    [
+        # One axis is cut here, the others have one voxel. Least windows of 48, units of 8.
+        ((40, 1, 1), 48, 0.1, 40, 1),  # as long as the volume
+        ((50, 1, 1), 48, 0.1, 50, 1),  # one of 50, not two of 48
+        ((160, 1, 1), 48, 0.0, 160, 1),  # one, not two of 80
+        ((161, 1, 1), 48, 0.0, 56, 3),  # 168 voxels are computed, not two times 88
+        ((256, 1, 1), 48, 0.0, 128, 2),  # not four of 64, though these compute no more
+        ((256, 1, 1), 48, 0.1, 136, 2),  # they share 16, where 13 would do
+        ((256, 1, 1), 48, 0.25, 152, 2),  # 304 voxels are computed; 312 by three of 104
+        ((512, 1, 1), 48, 0.0, 128, 4),
+        ((1000, 1, 1), 200, 0.0, 200, 5),  # the least is beyond the longest
+    ],
+)
+def test_windows_are_fitted_along_an_axis(shape, least, overlap, window, count):
+    first = fitted_windows(shape, (least, 1, 1), 8, overlap)[0]
+    assert first == (window, 1, 1)
+    assert count_windows(shape, first, overlap) == count
+
+
+def test_a_head_takes_20_windows():
+    windows = fitted_windows((256, 256, 256), (48, 64, 48), 8, 0.1)
+    assert windows[0] == (136, 136, 56)  # 2 x 2 x 5, and small planes across the first axis
+    assert windows[1] == (56, 136, 136)
+    assert (48, 64, 48) in windows
+
+
+@given(
+    shape=st.tuples(*[st.integers(1, 700)] * 3),
+    sides=st.tuples(*[st.integers(1, 12)] * 3),
+    unit=st.sampled_from([1, 2, 8, 16]),
+    overlap=st.sampled_from([0, 1 / 16, 0.1, 0.25, 0.5, 0.9]),
+)
+def test_fitted_windows_keep_within_their_limits(shape, sides, unit, overlap):
+    least = tuple(min(n, unit * side) for n, side in zip(shape, sides, strict=True))
+    windows = fitted_windows(shape, least, unit, overlap)
+    computed = [count_windows(shape, each, overlap) * math.prod(each) for each in windows]
+    assert computed == sorted(computed)
+    assert least in windows
+    for window in windows:
+        for n, low, side in zip(shape, least, window, strict=True):
+            assert low <= side <= n
+            assert side in (low, n) or side % unit == 0
+            assert side <= max(low, 160)
+        assert math.prod(window) <= 2**20 or window == least
 
 
 @pytest.mark.parametrize(("shape", "window", "overlap"), SIZES)

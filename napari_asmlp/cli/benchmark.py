@@ -3,38 +3,72 @@
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from importlib.util import find_spec
+from typing import cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from napari_asmlp import __version__, zoo
 from napari_asmlp.cli import common_options
 from napari_asmlp.cli.console import Console
 from napari_asmlp.errors import AsmlpError
-from napari_asmlp.grid import Grid
+from napari_asmlp.grid import Grid, Triple
 from napari_asmlp.model import Model
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.networks.compiled import compiled, library
+from napari_asmlp.networks.compiled_training import CompiledTraining, is_trainable
+from napari_asmlp.networks.cost import count_flops
 from napari_asmlp.networks.folded import FoldedAsmlp, can_fold
 from napari_asmlp.networks.unet import UNet
-from napari_asmlp.pipeline import SegmentSettings, segment
+from napari_asmlp.pipeline import SegmentSettings, format_size, iter_segment, make_plan
+from napari_asmlp.pipeline.segmentation import finish
+from napari_asmlp.training.losses import segmentation_loss
 from napari_asmlp.volume import Volume
+from napari_asmlp.windows import count_windows
 
 _WINDOW = 64  # voxels along each axis of the windows that are timed
 _HEAD = 256  # of a whole head at 1 mm
-_OVERLAPPING = (2 * _HEAD // _WINDOW - 1) ** 3  # windows of a head where they overlap by half
+_HALF = 0.5  # overlap that sliding windows usually have
+_CROP = (2, 40, 56, 40)  # batch and extent of a training step
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-Way = tuple[str, nn.Module, int]  # what it is called, the network, windows it takes for a head
+
+@dataclass(frozen=True)
+class Way:
+    """A way to run a network over a head: what it is called, and whether windows overlap by half.
+
+    Else they are fitted to the head.
+    """
+
+    name: str
+    network: nn.Module
+    precision: str = "fp32"
+    overlapping: bool = False
+
+    def computed(self, model: Model) -> int:
+        """Return how many voxels it computes."""
+        head = (_HEAD,) * 3
+        if self.overlapping:
+            window: Triple = (_WINDOW,) * 3
+            return count_windows(head, window, _HALF) * math.prod(window)
+        plan = make_plan(
+            _noise(head, model.card.preprocessing.spacing),
+            model,
+            SegmentSettings(),
+            in_memory=False,
+        )
+        return len(plan.boxes) * math.prod(plan.window)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,17 +81,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Print a table in Markdown for each bundled model."""
     repeats = 2 if options.quick else 5
-    _say(_machine(repeats))
+    rates = _matrix_rates(repeats)
+    _say(_machine(rates))
     has_compiler = _has_compiler(console)
     for name, (path, origin) in zoo.model_paths().items():
         if origin == "bundled":
-            model = zoo.load(path)
+            loaded = zoo.load(path)
+            model = replace(loaded, card=replace(loaded.card, field_of_view_mm=None), path=None)
             _say(f"\n{name}, windows of {_WINDOW}³ voxels; seconds for {_HEAD}³ are counted up")
-            _say("\n| way | s a window | windows | s for 256³ | times faster |")
-            _say("|---|---|---|---|---|")
-            for line in _compare(list(_ways(model, compiles=has_compiler)), model, repeats):
+            _say(
+                "\n| way | s a window | of the matrix rate | M voxels | s for 256³ | times faster |"
+            )
+            _say("|---|---|---|---|---|---|")
+            for line in _compare(list(_ways(model, compiles=has_compiler)), model, rates, repeats):
                 _say(line)
-            _say(f"\nall of it, {_whole(model, 64 if options.quick else 128)}")
+            _say(f"\n{_training(model, repeats, compiles=has_compiler)}")
+            _say(f"\n{_whole(model, 128 if options.quick else 192)}")
     return 0
 
 
@@ -66,17 +105,23 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _machine(repeats: int) -> str:
-    """Return what the figures hold for."""
-    rates = []
-    for dtype in _TYPES.values():
+def _matrix_rates(repeats: int) -> dict[str, float]:
+    """Return FLOPs a second of matrix products, by precision."""
+    rates = {}
+    for precision, dtype in _TYPES.items():
         matrix = torch.randn(1024, 1024).to(dtype)
         (seconds,) = _seconds([partial(torch.matmul, matrix, matrix)], 3 * repeats)
-        rates.append(f"{2 * 1024**3 / seconds / 1e9:.0f}")
+        rates[precision] = 2 * 1024**3 / seconds
+    return rates
+
+
+def _machine(rates: dict[str, float]) -> str:
+    """Return what the figures hold for."""
+    products = " and ".join(f"{rate / 1e9:.0f}" for rate in rates.values())
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, napari-asmlp {__version__}, torch {torch.__version__},"
         f" {platform.system()} {platform.machine()}, {torch.get_num_threads()} threads;"
-        f" matrix products {' and '.join(rates)} GFLOP/s in fp32 and bf16"
+        f" matrix products {products} GFLOP/s in fp32 and bf16"
     )
 
 
@@ -94,25 +139,51 @@ def _has_compiler(console: Console) -> bool:
 def _ways(model: Model, *, compiles: bool) -> Iterator[Way]:
     """Yield ours, then what one would do without: the first of those is compared with."""
     network, card = model.network, model.card
-    windows = (_HEAD // _WINDOW) ** 3
     for precision, dtype in _TYPES.items():
         if isinstance(network, Asmlp) and can_fold(network):
-            yield f"folded, {precision}", FoldedAsmlp(network).to(dtype), windows
+            yield Way(f"folded, {precision}", FoldedAsmlp(network).to(dtype), precision)
         if isinstance(network, Asmlp) and compiles:
-            yield f"compiled, {precision}", compiled(FoldedAsmlp(network), dtype), windows
-    yield "the network as it is, windows overlapping by half, fp32", network, _OVERLAPPING
+            yield Way(f"compiled, {precision}", compiled(FoldedAsmlp(network), dtype), precision)
+    usual = "windows overlapping by half, fp32"
+    yield Way(f"the network as it is, {usual}", network, overlapping=True)
+    if find_spec("monai") is not None:
+        yield Way(f"the network as it is, MONAI's {usual}", _Monai(network), overlapping=True)
     unet = UNet(card.in_channels, card.out_channels).eval()
-    yield "a plain 3D U-Net, windows overlapping by half, fp32", unet, _OVERLAPPING
+    yield Way(f"a plain 3D U-Net, {usual}", unet, overlapping=True)
 
 
-def _compare(ways: list[Way], model: Model, repeats: int) -> Iterator[str]:
+class _Monai(nn.Module):
+    """MONAI's sliding windows, a Gaussian weighing them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, volume: Tensor) -> Tensor:
+        from monai.inferers.utils import sliding_window_inference  # slow to import, not required
+
+        logits = sliding_window_inference(
+            volume, (_WINDOW,) * 3, 1, self.network, overlap=_HALF, mode="gaussian"
+        )
+        return cast("Tensor", logits)
+
+
+def _compare(ways: list[Way], model: Model, rates: dict[str, float], repeats: int) -> Iterator[str]:
     volume = torch.randn(1, model.card.in_channels, _WINDOW, _WINDOW, _WINDOW)
     with torch.inference_mode():
-        timed = _seconds([partial(network, volume) for _, network, _ in ways], repeats)
-    totals = [seconds * windows for seconds, (_, _, windows) in zip(timed, ways, strict=True)]
-    slow = totals[-2]
-    for seconds, total, (name, _, windows) in zip(timed, totals, ways, strict=True):
-        yield f"| {name} | {seconds:.3f} | {windows} | {total:.1f} | {slow / total:.1f} |"
+        timed = _seconds([partial(way.network, volume) for way in ways], repeats)
+    computed = [way.computed(model) for way in ways]
+    totals = [s * voxels / _WINDOW**3 for s, voxels in zip(timed, computed, strict=True)]
+    slow = next(total for total, way in zip(totals, ways, strict=True) if way.overlapping)
+    for way, seconds, voxels, total in zip(ways, timed, computed, totals, strict=True):
+        share = "–"
+        if isinstance(model.network, Asmlp) and not isinstance(way.network, UNet):
+            flops = count_flops(model.network, tuple(volume.shape[1:]))
+            share = f"{flops / seconds / rates[way.precision]:.0%}"
+        yield (
+            f"| {way.name} | {seconds:.3f} | {share} | {voxels / 1e6:.1f} | {total:.1f}"
+            f" | {slow / total:.1f} |"
+        )
 
 
 def _seconds(works: list[Callable[[], object]], repeats: int) -> list[float]:
@@ -127,15 +198,45 @@ def _seconds(works: list[Callable[[], object]], repeats: int) -> list[float]:
     return [statistics.median(times) for times in seconds]
 
 
-def _whole(model: Model, size: int) -> str:
+def _training(model: Model, repeats: int, *, compiles: bool) -> str:
+    """Time a training step of a model's architecture, beside that of a plain U-Net."""
+    card = model.card
+    batch, *extent = _CROP
+    volume = torch.randn(batch, card.in_channels, *extent)
+    truth = torch.randint(0, card.out_channels, (batch, *extent))
+
+    def step(run: Callable[[Tensor], Tensor]) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = run(volume)
+        torch.autograd.backward(segmentation_loss(logits.float(), truth))
+
+    ours = Asmlp(card.network)
+    ways: dict[str, Callable[[Tensor], Tensor]] = {"as it is": ours}
+    if compiles and is_trainable(ours):
+        ways["compiled"] = CompiledTraining(ours, torch.bfloat16)
+    ways["a plain 3D U-Net"] = UNet(card.in_channels, card.out_channels)
+    timed = _seconds([partial(step, run) for run in ways.values()], repeats)
+    each = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in zip(ways, timed, strict=True))
+    return f"a training step (bf16, {'×'.join(map(str, _CROP))} voxels): {each}"
+
+
+def _whole(model: Model, side: int) -> str:
     """Segment a volume of noise, in which no window is skipped, and say how long it took."""
-    spacing = model.card.preprocessing.spacing or (1.0, 1.0, 1.0)
-    grid = Grid((size,) * 3, np.diag([*spacing, 1.0]))
-    noise = np.random.default_rng(0).normal(size=grid.shape).astype(np.float32)
-    anywhere = replace(model, card=replace(model.card, field_of_view_mm=None), path=None)
-    start = time.perf_counter()
-    segment(Volume(noise, grid, "image", title="noise"), anywhere, SegmentSettings())
-    seconds = time.perf_counter() - start
+    volume = _noise((side,) * 3, model.card.preprocessing.spacing)
+    result = finish(iter_segment(volume, model, SegmentSettings()))
+    seconds, windows = result.report["seconds"], result.report["windows"]["run"]
+    network, total = seconds["network"], seconds["total"]
+    peak = result.report["peak_memory_bytes"]
+    memory = "" if peak is None else f"; peak memory {format_size(peak)}"
     return (
-        f"{size}³ voxels from volume to labels: {seconds:.1f} s, {size**3 / seconds / 1e6:.2f} M/s"
+        f"{side}³ voxels from volume to labels: {total:.1f} s,"
+        f" {side**3 / total / 1e6:.2f} M voxels a second; all but the network:"
+        f" {total / network - 1:.0%} of its time; Cancel waits for a window:"
+        f" {network / max(windows, 1):.2f} s at most{memory}"
     )
+
+
+def _noise(shape: Triple, spacing: tuple[float, ...] | None = None) -> Volume:
+    grid = Grid(shape, np.diag([*(spacing or (1.0, 1.0, 1.0)), 1.0]))
+    voxels = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return Volume(voxels, grid, "image", title="noise")

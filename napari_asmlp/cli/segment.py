@@ -91,7 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=_DEFAULTS.overlap,
         metavar="F",
-        help="share of a window that its neighbour covers too (default: %(default)s)",
+        help="share of a window that its neighbour covers too, 0 to 0.9; left open, 0.1 for windows"
+        " fitted to a large volume, 0.25 for those of the model",
     )
     parser.add_argument(
         "--region", metavar="i0:i1,j0:j1,k0:k1", help="voxels to segment; 0 outside"
@@ -129,9 +130,9 @@ def _add_conduct(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--compiled",
-        action="store_true",
-        help="on a CPU, compile the network's blocks for it (seconds, once) and run those; takes a"
-        " C++ compiler",
+        action=argparse.BooleanOptionalAction,
+        help="on a CPU, compile the network's blocks for it (seconds, once; takes a C++ compiler)"
+        " and run those (default: where they have been compiled already)",
     )
     parser.add_argument(
         "--memory",
@@ -299,8 +300,8 @@ def _write(result: Segmentation, task: Task, options: argparse.Namespace) -> Non
         write_shares(result.uncertainty, options.uncertainty, overwrite=options.overwrite)
     write_labels(result.labels, task.output, overwrite=options.overwrite)
     seconds = dict(result.report["seconds"])
-    seconds["write"] = round(time.monotonic() - started, 3)
-    seconds["total"] = round(seconds["total"] + seconds["write"], 3)
+    for stage in ("write", "total"):  # the slabs of the run, and now whole files
+        seconds[stage] = round(seconds[stage] + time.monotonic() - started, 3)
     report = result.report | {
         "seconds": seconds,
         "peak_memory_bytes": peak_memory(),

@@ -7,7 +7,16 @@ the sums; these live in main memory, and the device holds one batch of windows a
 """
 
 from napari_asmlp.inference.held import ImagePlanes
+from napari_asmlp.inference.memory import enough_memory
 from napari_asmlp.inference.run import Step, iter_slabs
 from napari_asmlp.inference.runner import InferenceSettings, prepared, step_down
 
-__all__ = ["ImagePlanes", "InferenceSettings", "Step", "iter_slabs", "prepared", "step_down"]
+__all__ = [
+    "ImagePlanes",
+    "InferenceSettings",
+    "Step",
+    "enough_memory",
+    "iter_slabs",
+    "prepared",
+    "step_down",
+]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import torch
 
 from napari_asmlp.windows import axis_shares, finished_planes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_asmlp.windows import Box
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 # rounding. A difference of 2**11 between logits is certainty many times over.
 _STEPS = 2.0**12
 LARGEST_LOGIT = 2.0**11
-
-RELEASED_AT_ONCE = 1 << 24  # scores copied out of the sums at a time
 
 
 class ImagePlanes(Protocol):
@@ -72,7 +72,10 @@ class HeldImage:
 
 
 class RollingSums:
-    """Weighted sums of logits of the planes that the current layer touches, plane by plane."""
+    """Weighted sums of logits over the planes that the current layer of windows touches.
+
+    Axes are those of the windows, so that sums and logits go through memory alike.
+    """
 
     def __init__(self, boxes: Sequence[Box], slab_axis: int) -> None:
         self._boxes = boxes
@@ -80,61 +83,53 @@ class RollingSums:
         self._finished = finished_planes(boxes, slab_axis)
         self._shares = [axis_shares(boxes, axis) for axis in range(3)]
         self._shape = [max(box.stop[axis] for box in boxes) for axis in range(3)]
-        del self._shape[slab_axis]
-        self._sums: dict[int, Floats] = {}  # (K, n, m) of each plane, in steps of 1 / _STEPS
-        # Memory is used again, as fresh memory takes the system longer than the sums take.
-        self._spare: list[Floats] = []
-        self._buffers: tuple[Floats, Floats] | None = None
+        self._planes = range(0)
+        self._sums: Tensor | None = None  # (K, X, Y, Z), of the planes alone
 
-    def add(self, n: int, logits: Floats) -> None:
-        """Add the logits (K, x, y, z) of window n."""
+    def add(self, n: int, logits: Tensor) -> None:
+        """Add the logits (K, x, y, z) of window n, of at most `LARGEST_LOGIT`."""
         box = self._boxes[n]
-        across = [part for axis, part in enumerate(box.slices) if axis != self._axis]
-        where = (slice(None), *across)
-        planes = range(box.start[self._axis], box.stop[self._axis])
-        for plane, part in zip(planes, self._weighted(box, logits), strict=True):
-            if plane not in self._sums:
-                self._sums[plane] = self._empty_plane(len(logits))
-            self._sums[plane][where] += part
-
-    def _empty_plane(self, channels: int) -> Floats:
-        if not self._spare:
-            return np.zeros((channels, *self._shape), np.float32)
-        plane = self._spare.pop()
-        plane.fill(0)
-        return plane
-
-    def _weighted(self, box: Box, logits: Floats) -> Floats:
-        """Return the share of a window in the sums: its planes, then K and the two other axes."""
+        sums = self._moved(range(box.start[self._axis], box.stop[self._axis]), len(logits))
+        where = list(box.slices)
+        where[self._axis] = slice(None)
         x, y, z = (self._shares[axis][box.start[axis]] for axis in range(3))
-        if max(logits.max(), -logits.min()) > LARGEST_LOGIT:
-            logits = logits.clip(-LARGEST_LOGIT, LARGEST_LOGIT)
-        if self._buffers is None or self._buffers[0].shape != logits.shape:
-            parts = np.empty(logits.shape, np.float32)
-            self._buffers = parts, np.empty_like(np.moveaxis(parts, 1 + self._axis, 0), order="C")
-        parts, planes = self._buffers
-        np.multiply(logits, x[:, None, None] * y[:, None] * z * np.float32(_STEPS), out=parts)
-        np.rint(parts, out=parts)
-        np.copyto(planes, np.moveaxis(parts, 1 + self._axis, 0))
-        return planes
+        share = torch.from_numpy(x[:, None, None] * y[:, None] * z * np.float32(_STEPS))
+        part = torch.empty_like(share)
+        # Channel after channel, whose part stays in the cache.
+        for total, channel in zip(sums, logits, strict=True):
+            torch.mul(channel, share, out=part)
+            total[tuple(where)].add_(part.round_(), alpha=1 / _STEPS)
 
-    def released(self, n: int, *, backwards: bool) -> Iterator[tuple[int, Floats] | None]:
-        """Give first plane and scores (K, X, Y, Z) of the planes that window n finishes.
+    def _moved(self, planes: range, channels: int) -> Tensor:
+        """Return the sums of these planes: those held already as they are, others 0."""
+        if self._sums is None:
+            shape = [channels, *self._shape]
+            shape[1 + self._axis] = len(planes)
+            self._sums = torch.from_numpy(np.zeros(shape, np.float32))
+        elif planes != self._planes:
+            for total in self._sums:
+                _move(total.numpy(), self._axis, self._planes, planes)
+        self._planes = planes
+        return self._sums
 
-        A few at a time and in the order of the walk; they are forgotten. None if it finishes none.
+    def released(self, n: int) -> tuple[int, Floats] | None:
+        """Return first plane and scores (K, X, Y, Z) of the planes that window n finishes.
+
+        None if it finishes none. The scores are a view, until the next window is added.
         """
         planes = self._finished[n]
-        if not planes:
-            yield None
-            return
-        step = max(1, RELEASED_AT_ONCE // self._sums[planes.start].size)
-        for first in planes[::step][:: -1 if backwards else 1]:
-            part = range(first, min(first + step, planes.stop))
-            sums = [self._sums.pop(plane) for plane in part]
-            self._spare += sums
-            scores = np.stack(sums, axis=1 + self._axis)
-            scores /= np.float32(_STEPS)
-            yield first, scores
+        if not planes or self._sums is None:
+            return None
+        return planes.start, _along(self._sums.numpy(), self._axis, _shifted(planes, self._planes))
+
+
+def _move(sums: Floats, axis: int, planes: range, wanted: range) -> None:
+    """Let sums (X, Y, Z) of planes become those of other planes, of the same number, in place."""
+    both = range(max(planes.start, wanted.start), min(planes.stop, wanted.stop))
+    sums = np.moveaxis(sums, axis, 0)
+    kept = sums[_slice(_shifted(both, planes))].copy(order="K")
+    sums[...] = 0
+    sums[_slice(_shifted(both, wanted))] = kept
 
 
 def _along(array: NDArray[Any], axis: int, planes: range) -> NDArray[Any]:

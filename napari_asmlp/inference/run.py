@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_asmlp.inference.held import HeldImage, RollingSums
+from napari_asmlp.inference.memory import enough_memory
 from napari_asmlp.inference.runner import Runner
 
 if TYPE_CHECKING:
@@ -27,9 +29,10 @@ class Step:
     done, total : windows
     skipped : windows among those done that did not run
     finished : lowest plane along the slab axis, and scores (K, X, Y, Z) of planes that no later
-        window touches; None but after the last window of a layer. Many come in several steps.
+        window touches; None but after the last window of a layer. The scores are a view of the
+        sums, which the next window changes.
     settings : those in force, as running out of memory changes them
-    network_seconds : spent in the network so far
+    network_seconds, stitch_seconds : spent in the network so far, and in summing up
     """
 
     done: int
@@ -38,6 +41,7 @@ class Step:
     finished: tuple[int, Floats] | None
     settings: InferenceSettings
     network_seconds: float
+    stitch_seconds: float
 
 
 def iter_slabs(
@@ -75,7 +79,8 @@ def iter_slabs(
     Raises
     ------
     AsmlpError
-        If the network gives NaN or infinity, or one window alone does not fit into memory.
+        If the network gives NaN or infinity, or memory does not suffice for one window alone, the
+        sums or the image.
     ModelError
         If its logits do not have the shape of the window.
     """
@@ -84,23 +89,30 @@ def iter_slabs(
     held = HeldImage(image, slab_axis)
     runner = Runner(network, settings)
     sums = RollingSums(boxes, slab_axis)
-    backwards = boxes[-1].start[slab_axis] < boxes[0].start[slab_axis]
-    done = first
+    done, stitching = first, 0.0
     try:
         while done < len(boxes):
             batch = boxes[done : done + runner.settings.batch]
-            held.hold(_span(batch, slab_axis))
-            for logits in runner.run([held.window(box) for box in batch], batch):
-                sums.add(done, logits)
+            with enough_memory("the planes of the image that a layer of windows touches"):
+                held.hold(_span(batch, slab_axis))
+                windows = [held.window(box) for box in batch]
+            for logits in runner.run(windows, batch):
+                started = time.monotonic()
+                with enough_memory(f"the sums of {len(logits)} outputs over a layer of windows"):
+                    sums.add(done, logits)
+                stitching += time.monotonic() - started
                 done += 1
-                for finished in sums.released(done - 1, backwards=backwards):
-                    yield _step(done, len(boxes), finished, runner)
+                finished = sums.released(done - 1)
+                yield _step(done, len(boxes), finished, runner, stitching)
     finally:
         network.train(was_training)
 
 
-def _step(done: int, total: int, finished: tuple[int, Floats] | None, runner: Runner) -> Step:
-    return Step(done, total, runner.skipped, finished, runner.settings, runner.seconds)
+def _step(
+    done: int, total: int, finished: tuple[int, Floats] | None, runner: Runner, stitching: float
+) -> Step:
+    skipped, settings = runner.skipped, runner.settings
+    return Step(done, total, skipped, finished, settings, runner.seconds, stitching)
 
 
 def _span(boxes: Sequence[Box], axis: int) -> range:

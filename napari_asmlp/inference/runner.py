@@ -14,9 +14,11 @@ import torch
 from napari_asmlp.devices import DTYPES, autocast, half_precision, resolve_precision
 from napari_asmlp.errors import AsmlpError, ModelError
 from napari_asmlp.inference.held import LARGEST_LOGIT
+from napari_asmlp.inference.memory import is_out_of_memory
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.networks.compiled import compiled
 from napari_asmlp.networks.folded import FoldedAsmlp, can_fold
+from napari_asmlp.windows import axis_shares, place_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from napari_asmlp.inference.held import Floats
     from napari_asmlp.windows import Box
 
-_OUT_OF_MEMORY = ("not enough memory", "DefaultCPUAllocator", "out of memory")
+_MOST_PARTS = 8
+_PARTS_SHARE = 0.25  # of a part, with its neighbour
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class InferenceSettings:
     device : from `devices.resolve_device`
     precision : of the network, from `devices.resolve_precision`; sums are float32 in any case
     batch : windows run at once
+    parts : pieces that a window which does not fit into memory runs in; they overlap
     skip_constant : whether a window without contrast (background that was masked away) takes the
         logits of the last one with the same value, which are its own, instead of running
     mirror_axes : axes of the model grid; each window runs in all ways to mirror it along them, and
@@ -52,6 +56,7 @@ class InferenceSettings:
     device: torch.device
     precision: Precision = "fp32"
     batch: int = 1
+    parts: int = 1
     skip_constant: bool = True
     mirror_axes: tuple[int, ...] = ()
     disagreement: bool = False
@@ -75,10 +80,13 @@ class Runner:
         self.seconds = 0.0
         self._source = network
         self._network = prepared(network, settings)
-        self._last_constant: tuple[object, Floats] | None = None
+        self._last_constant: tuple[object, Tensor] | None = None
 
-    def run(self, windows: Sequence[Floats], boxes: Sequence[Box]) -> list[Floats]:
-        """Return the logits (K, x, y, z) of the first windows (C, x, y, z), of one at least."""
+    def run(self, windows: Sequence[Floats], boxes: Sequence[Box]) -> list[Tensor]:
+        """Return the logits (K, x, y, z) of the first windows (C, x, y, z), of one at least.
+
+        They lie in main memory, and within `LARGEST_LOGIT`.
+        """
         key = _constant(windows[0]) if self.settings.skip_constant else None
         if key is not None and self._last_constant and self._last_constant[0] == key:
             self.skipped += 1
@@ -92,18 +100,18 @@ class Runner:
             self._last_constant = key, logits[0]
         return logits
 
-    def _try(self, windows: Sequence[Floats], boxes: Sequence[Box]) -> list[Floats] | None:
+    def _try(self, windows: Sequence[Floats], boxes: Sequence[Box]) -> list[Tensor] | None:
         """Run windows of one shape; None if memory did not suffice and settings stepped down."""
         shape = windows[0].shape
         same = list(itertools.takewhile(lambda window: window.shape == shape, windows))
         try:
             return self._forward(same, boxes)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Outside the handler, whose traceback would keep the tensors alive.
         fewer = step_down(replace(self.settings, batch=len(same)))
-        if fewer is None:
+        if fewer is None or (fewer.parts > 1 and _needs_whole_windows(self._source)):
             raise AsmlpError(
                 f"not enough memory to run a window of {'x'.join(map(str, shape[1:]))} voxels:"
                 " close other programs or use a model with smaller windows"
@@ -113,7 +121,7 @@ class Runner:
         self.settings = fewer
         return None
 
-    def _forward(self, windows: Sequence[Floats], boxes: Sequence[Box]) -> list[Floats]:
+    def _forward(self, windows: Sequence[Floats], boxes: Sequence[Box]) -> list[Tensor]:
         """Run windows of one shape at once."""
         # Memory of torch is always aligned alike, so that equal windows run bit for bit alike.
         batch = torch.empty((len(windows), *windows[0].shape))
@@ -121,23 +129,17 @@ class Runner:
             window.copy_(torch.from_numpy(np.ascontiguousarray(voxels)))
         device, precision = self.settings.device, self.settings.precision
         with torch.inference_mode(), autocast(device, precision):
-            output = self._logits(batch.to(device)).cpu().numpy()
-        for box, logits in zip(boxes, output, strict=False):
-            if not (np.isfinite(logits.min()) and np.isfinite(logits.max())):  # min keeps a NaN
-                raise AsmlpError(
-                    f"the network gives NaN or infinity in the window {box} of the model grid, in"
-                    f" {precision}: use --precision fp32, or another model if that does not help"
-                )
-        return list(output)
+            output = self._logits(batch.to(device)).cpu()
+        return [_bounded(*pair, precision) for pair in zip(output, boxes, strict=False)]
 
     def _logits(self, batch: Tensor) -> Tensor:
         """Run a batch, (B, C, x, y, z) -> (B, K, x, y, z) in float32, in all its mirrorings."""
         ways = _mirrorings(self.settings.mirror_axes)
         if len(ways) == 1:
-            return self._checked(batch)
+            return self._in_parts(batch)
         total, entropies = torch.zeros(()), torch.zeros(())
         for axes in ways:
-            logits = self._checked(batch.flip(axes)).flip(axes)
+            logits = self._in_parts(batch.flip(axes)).flip(axes)
             if not logits.isfinite().all():
                 return logits  # which the caller answers for
             chances = _chances(logits, softmax=self.settings.softmax)
@@ -148,6 +150,24 @@ class Runner:
         if self.settings.disagreement:
             logits = torch.cat([logits, entropies / len(ways)], dim=1)
         return logits
+
+    def _in_parts(self, batch: Tensor) -> Tensor:
+        """Run windows as a whole, or in overlapping parts that take less memory."""
+        if self.settings.parts == 1:
+            return self._checked(batch)
+        shape = batch.shape[2:]
+        boxes = place_windows(shape, _part(shape, self.settings.parts), _PARTS_SHARE)
+        shares = [axis_shares(boxes, axis) for axis in range(3)]
+        total = torch.zeros(())
+        for box in boxes:
+            where = (..., *box.slices)
+            logits = self._checked(batch[where])
+            if not total.ndim:
+                total = logits.new_zeros((*logits.shape[:2], *shape))
+            x, y, z = (shares[axis][box.start[axis]] for axis in range(3))
+            share = torch.from_numpy(x[:, None, None] * y[:, None] * z).to(logits.device)
+            total[where] += logits * share
+        return total
 
     def _checked(self, batch: Tensor) -> Tensor:
         output: Tensor = self._network(batch).float()
@@ -178,7 +198,8 @@ def prepared(network: torch.nn.Module, settings: InferenceSettings) -> torch.nn.
 def step_down(settings: InferenceSettings) -> InferenceSettings | None:
     """Return settings that need less memory; None if there are none.
 
-    First the batch is halved, then the network runs in half precision, then on the CPU.
+    First the batch is halved, then the network runs in half precision, then on the CPU, then each
+    window in parts.
     """
     if settings.batch > 1:
         return replace(settings, batch=settings.batch // 2)
@@ -187,7 +208,37 @@ def step_down(settings: InferenceSettings) -> InferenceSettings | None:
     if settings.device.type != "cpu":
         cpu = torch.device("cpu")
         return replace(settings, device=cpu, precision=resolve_precision("auto", cpu))
+    if settings.parts < _MOST_PARTS:
+        return replace(settings, parts=2 * settings.parts)
     return None
+
+
+def _needs_whole_windows(network: torch.nn.Module) -> bool:
+    """Whether the answer depends on all of a window: parts would give other labels."""
+    return isinstance(network, Asmlp) and network.config.norm == "group"
+
+
+def _part(shape: Sequence[int], parts: int) -> list[int]:
+    """Return the shape of a part: the longest side is halved, and again."""
+    sides = list(shape)
+    while parts > 1:
+        longest = sides.index(max(sides))
+        sides[longest] = -(-sides[longest] // 2)
+        parts //= 2
+    return sides
+
+
+def _bounded(logits: Tensor, box: Box, precision: Precision) -> Tensor:
+    """Return the logits of a window, within `LARGEST_LOGIT`; an error if some are not finite."""
+    least, most = torch.aminmax(logits)  # which keep a NaN
+    if not (least.isfinite() and most.isfinite()):
+        raise AsmlpError(
+            f"the network gives NaN or infinity in the window {box} of the model grid, in"
+            f" {precision}: use --precision fp32, or another model if that does not help"
+        )
+    if max(most, -least) > LARGEST_LOGIT:
+        return logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
+    return logits
 
 
 def _constant(window: Floats) -> object | None:
@@ -224,9 +275,3 @@ def _entropy(chances: Tensor, *, softmax: bool) -> Tensor:
         return parts.sum(dim=1, keepdim=True) / math.log(max(2, chances.shape[1]))
     parts = parts + torch.special.entr(1 - chances)
     return parts.mean(dim=1, keepdim=True) / math.log(2)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error)
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(part in text for part in _OUT_OF_MEMORY)

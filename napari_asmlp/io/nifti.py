@@ -139,7 +139,8 @@ def write_file(
 ) -> None:
     """Write voxels with the grid of `volume`, and its header as far as the format allows.
 
-    NIfTI is written plane by plane, so that voxels in a file need no memory.
+    NIfTI is written plane by plane, so that voxels in a file need no memory. MGH goes through
+    nibabel as a whole: 1 to 4 bytes a voxel for labels, 4 for each class of probabilities.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,6 @@ from napari_asmlp.volume import Volume, smallest_unsigned
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_asmlp.devices import Precision
     from napari_asmlp.inference import InferenceSettings
     from napari_asmlp.io.spool import Spool
     from napari_asmlp.model import Model
@@ -60,6 +60,7 @@ class Outputs:
     ----------
     finished : how far it came
     resumed : planes that were finished when this run began
+    seconds : spent writing them, so far
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Outputs:
         partial: Partial | None,
         described: dict[str, Any],
     ) -> None:
+        self.seconds = 0.0
         self._volume, self._card, self._partial = volume, model.card, partial
         self._region = plan.placement.region
         highest = max(entry.value for entry in self._card.labels)
@@ -114,20 +116,24 @@ class Outputs:
 
     def settings_in_force(self, planned: InferenceSettings) -> InferenceSettings:
         """Return the settings to go on with: an earlier run may have had to step down."""
-        precision = self.finished.precision
-        return planned if precision is None else replace(planned, precision=precision)
+        finished = self.finished
+        if finished.precision is None:
+            return planned
+        return replace(planned, precision=finished.precision, parts=finished.parts)
 
-    def take(self, slab: Slab, precision: Precision) -> None:
+    def take(self, slab: Slab, inference: InferenceSettings) -> None:
         """Put a slab in its place, for good."""
+        started = time.monotonic()
         if self._partial is not None and not self.finished.planes:
             self._partial.begin(list(self._spools.values()))
         for name, output in (self._arrays | self._spools).items():
             output.write(slab.region, getattr(slab, name))
         self._count(slab.labels)
         planes = slab.region.stop[2] - self._region.start[2]
-        self.finished = Finished(planes, precision)
+        self.finished = Finished(planes, inference.precision, inference.parts)
         if self._partial is not None:
             self._partial.note(self._identity, self.finished)
+        self.seconds += time.monotonic() - started
 
     def results(self) -> Results:
         """Return the outputs; those in files as long as the folder is there."""

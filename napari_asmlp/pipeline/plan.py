@@ -10,12 +10,13 @@ from napari_asmlp.devices import resolve_device, resolve_precision
 from napari_asmlp.errors import SettingsError, VolumeError
 from napari_asmlp.grid import Region, Triple
 from napari_asmlp.inference import InferenceSettings, step_down
-from napari_asmlp.inference.held import RELEASED_AT_ONCE
+from napari_asmlp.networks.asmlp import Asmlp
+from napari_asmlp.networks.compiled import is_compiled
 from napari_asmlp.pipeline.settings import format_size
 from napari_asmlp.preprocess import Placement, place
 from napari_asmlp.provenance import free_memory, physical_memory, resident_memory
 from napari_asmlp.volume import smallest_unsigned
-from napari_asmlp.windows import count_windows, place_windows
+from napari_asmlp.windows import count_windows, fitted_windows, place_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 # A field of view this many times that of the training is another task, and takes another model.
 _FIELD_OF_VIEW_LIMIT = 2.0
 _MOST_WINDOWS = 1_000_000
+# What windows share where the user leaves it open: more where they are the card's, as those are
+# small; less where they are fitted to the volume.
+_OVERLAP, _LITTLE_OVERLAP = 0.25, 0.1
+_FEW_VOXELS = 1 << 22  # computed in seconds: windows need no fitting
+# Windows larger than the card's may take the run up to this much memory, beside what the process
+# held before.
+_AMPLE = 2_000_000_000
 
 # Measured, rounded up: float32 numbers for each channel of the finest tokens of a window.
 _ACTIVATIONS_FOLDED, _ACTIVATIONS = 10, 60
@@ -36,6 +44,7 @@ _LIBRARIES = 60_000_000  # what torch and scipy take beside that, once they work
 _RESAMPLING = 400_000_000  # at most, while planes are interpolated
 _CONVERTING = 6 * 8  # bytes for each voxel of the few planes that are read at once
 _READ_AT_ONCE = 1 << 21
+_RETURNED_AT_ONCE = 1 << 24  # scores
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class Plan:
     ----------
     placement : of the volume, or its region, on the model grid
     window : voxels of a window
+    overlap : least share of a window that its neighbour covers too
     boxes : all windows
     inference : settings of the network
     memory : planned largest size of this process in bytes
@@ -54,6 +64,7 @@ class Plan:
 
     placement: Placement
     window: Triple
+    overlap: float
     boxes: list[Box]
     inference: InferenceSettings
     memory: int
@@ -89,25 +100,22 @@ def make_plan(volume: Volume, model: Model, settings: SegmentSettings, *, in_mem
     placement = place(volume.grid, card.preprocessing, settings.region)
     inference = _inference(model, settings)
     need = _Need(volume, model, settings, placement, in_memory, resident_memory())
-    window = _smaller(card.window, placement.model_grid.shape)
-    _check_machine(volume, model, placement, need.bytes(window, inference))
+    shape = placement.model_grid.shape
+    _check_machine(volume, model, placement, need.bytes(_smaller(card.window, shape), inference))
+    window, overlap = _windows(need, inference)
     if settings.memory is not None:
-        window, inference = _fitted(need, window, inference, settings)
-    if count_windows(placement.model_grid.shape, window, settings.overlap) > _MOST_WINDOWS:
+        window, inference = _squeezed(need, window, inference, settings)
+    if count_windows(shape, window, overlap) > _MOST_WINDOWS:
         raise SettingsError(
             f"{volume.name} ({placement.canonical_grid.describe()}) on the grid of model"
             f" {card.name!r} ({placement.model_grid.describe()}) takes over {_MOST_WINDOWS}"
             " windows: check its spacing, or choose a region"
         )
     boxes = place_windows(
-        placement.model_grid.shape,
-        window,
-        settings.overlap,
-        placement.slab_axis,
-        backwards=placement.slab_reversed,
+        shape, window, overlap, placement.slab_axis, backwards=placement.slab_reversed
     )
     memory = need.bytes(window, inference)
-    return Plan(placement, window, boxes, inference, memory, free_memory())
+    return Plan(placement, window, overlap, boxes, inference, memory, free_memory())
 
 
 def check_fit(volume: Volume, model: Model, settings: SegmentSettings) -> None:
@@ -135,6 +143,22 @@ def check_fit(volume: Volume, model: Model, settings: SegmentSettings) -> None:
                 f" {card.name!r} was trained on ({_times(card.field_of_view_mm)} mm): choose a"
                 " region around the structure (Region in the window; --region i0:i1,j0:j1,k0:k1)"
             )
+
+
+def fits_windows(card: Card, shape: Triple) -> bool:
+    """Tell whether windows are fitted to a volume, or are the card's.
+
+    Norms over the whole window make its extent matter. Where each token is normalised by itself,
+    it matters only near the border: and a small volume takes little time however it is cut.
+
+    Parameters
+    ----------
+    card : of the model
+    shape : of the volume, on the model grid
+    """
+    window = _smaller(card.window, shape)
+    computed = count_windows(shape, window, _OVERLAP) * math.prod(window)
+    return card.network.norm == "layer" and computed > _FEW_VOXELS
 
 
 def mirror_axes(card: Card) -> tuple[int, ...]:
@@ -177,7 +201,7 @@ class _Need:
         outputs = self.model.card.out_channels + inference.disagreement
         sums = 4 * outputs * plane * window[axis]
         image = 2 * 4 * self.volume.channels * plane * window[axis]
-        released = 3 * 4 * min(max(RELEASED_AT_ONCE, outputs * plane), outputs * math.prod(shape))
+        released = 3 * 4 * min(max(_RETURNED_AT_ONCE, outputs * plane), outputs * math.prod(shape))
         source = self.placement.canonical_grid.shape
         read = _CONVERTING * min(
             max(_READ_AT_ONCE, math.prod(source) // source[axis]), math.prod(source)
@@ -208,7 +232,26 @@ class _Need:
         return each * math.prod(self.volume.grid.shape)
 
 
-def _fitted(
+def _windows(need: _Need, inference: InferenceSettings) -> tuple[Triple, float]:
+    """Return the window and the overlap.
+
+    Fitted windows are those that compute the fewest voxels in ample memory, and in that allowed;
+    they are not smaller than the card's, which it is where no other fits.
+    """
+    card, settings, shape = need.model.card, need.settings, need.placement.model_grid.shape
+    least, fitted = _smaller(card.window, shape), fits_windows(card, shape)
+    overlap = settings.overlap
+    if overlap is None:
+        overlap = _LITTLE_OVERLAP if fitted else _OVERLAP
+    if not fitted:
+        return least, overlap
+    ample = max(need.already + _AMPLE, need.bytes(least, inference))
+    allowed = min(ample, settings.memory or ample)
+    windows = fitted_windows(shape, least, card.multiple_of, overlap)
+    return next((w for w in windows if need.bytes(w, inference) <= allowed), least), overlap
+
+
+def _squeezed(
     need: _Need,
     window: Triple,
     inference: InferenceSettings,
@@ -253,13 +296,16 @@ def _check_machine(volume: Volume, model: Model, placement: Placement, needed: i
 
 def _inference(model: Model, settings: SegmentSettings) -> InferenceSettings:
     device, axes = resolve_device(settings.device), mirror_axes(model.card)
+    compiled = settings.compiled
+    if compiled is None:
+        compiled = device.type == "cpu" and isinstance(model.network, Asmlp) and is_compiled()
     return InferenceSettings(
         device,
         resolve_precision(settings.precision, device),
         mirror_axes=axes if settings.mirror else (),
         disagreement=settings.mirror and settings.uncertainty and bool(axes),
         softmax=model.card.activation == "softmax",
-        compiled=settings.compiled,
+        compiled=compiled,
     )
 
 

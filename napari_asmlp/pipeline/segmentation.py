@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from napari_asmlp import zoo
-from napari_asmlp.inference import Step, iter_slabs
+from napari_asmlp.inference import Step, enough_memory, iter_slabs
 from napari_asmlp.io import read_volume
 from napari_asmlp.model import Model
 from napari_asmlp.pipeline.outputs import Outputs
@@ -79,7 +79,9 @@ class Segmentation:
     labels : on the grid of the volume
     probabilities : (i, j, k, K) on the same grid, where they were asked for
     uncertainty : uint8 on the same grid, where it was asked for; see `Slab`
-    report : settings, model, versions, windows, seconds and memory, as plain values
+    report : settings, model, versions, windows, seconds and memory, as plain values; of the
+        seconds, `stitch` is summing up, `decide` includes bringing scores back to the grid, and
+        `write` is of finished slabs
     """
 
     labels: Volume
@@ -104,7 +106,8 @@ def segment(
     Returns
     -------
     Volume
-        Labels on the volume's own grid.
+        Labels on the volume's own grid, in memory; so are the outputs of `iter_segment` unless it
+        is given a folder to keep them in.
 
     Raises
     ------
@@ -140,7 +143,8 @@ def iter_segment(
     ----------
     volume, model, settings : as for `segment`
     partial : folder to keep finished planes in, so that a run which was stopped can go on; the
-        results are read from there, until the caller removes it. None keeps them in memory.
+        results are read from there, until the caller removes it. None keeps them in memory: a byte
+        or two a voxel for labels, but 4 for each class where probabilities are asked for.
 
     Yields
     ------
@@ -164,26 +168,24 @@ def iter_segment(
         if first == len(plan.boxes):
             yield record.progress("segmenting")
         else:
-            for _ in image.survey():
-                yield record.progress("reading")
-        steps = iter_slabs(
-            model.network,
-            image,
-            plan.boxes,
-            plan.placement.slab_axis,
-            outputs.settings_in_force(plan.inference),
-            first,
-        )
-        with closing(steps):
+            with enough_memory("planes of the image"):
+                for _ in image.survey():
+                    yield record.progress("reading")
+        inference, axis = outputs.settings_in_force(plan.inference), plan.placement.slab_axis
+        steps = iter_slabs(model.network, image, plan.boxes, axis, inference, first)
+        with closing(steps), enough_memory("labels of finished planes"):
             for step in steps:
-                slab = slabs.add(*step.finished) if step.finished else None
-                if slab is not None:
-                    outputs.take(slab, step.settings.precision)
-                record.note(step, image.seconds)
-                yield record.progress("segmenting", slab)
+                record.note(step)
+                slab = None
+                for slab in slabs.add(*step.finished) if step.finished else ():
+                    outputs.take(slab, step.settings)
+                    yield record.progress("segmenting", slab)
+                if slab is None:
+                    yield record.progress("segmenting")
     found = outputs.results()
+    spent = {"read": image.seconds, "decide": slabs.seconds, "write": outputs.seconds}
     return Segmentation(
-        found.labels, found.probabilities, record.report(outputs), found.uncertainty
+        found.labels, found.probabilities, record.report(outputs, spent), found.uncertainty
     )
 
 
@@ -207,7 +209,7 @@ class _Record:
         self._started = time.monotonic()
         self._network_began = self._started
         self._first = self._done = self._skipped = 0
-        self._read_seconds = self._network_seconds = 0.0
+        self._stages = {"network": 0.0, "stitch": 0.0}
         self._settings = plan.inference
 
     def skip(self, first: int) -> int:
@@ -215,13 +217,13 @@ class _Record:
         self._first = self._done = first
         return first
 
-    def note(self, step: Step, read_seconds: float) -> None:
+    def note(self, step: Step) -> None:
         """Take note of a step."""
         if self._done == self._first:  # reading the first planes says nothing of the windows' rate
             self._network_began = time.monotonic() - step.network_seconds
         self._done, self._skipped = step.done, step.skipped
-        self._settings, self._network_seconds = step.settings, step.network_seconds
-        self._read_seconds = read_seconds
+        self._settings = step.settings
+        self._stages = {"network": step.network_seconds, "stitch": step.stitch_seconds}
 
     def progress(
         self, stage: Literal["reading", "segmenting"], slab: Slab | None = None
@@ -234,20 +236,23 @@ class _Record:
         done, total = self._done, len(self._plan.boxes)
         return Progress(stage, done, total, seconds, slab, self._first, self._plan)
 
-    def report(self, outputs: Outputs) -> dict[str, Any]:
-        """Return all that there is to say in the end."""
+    def report(self, outputs: Outputs, spent: dict[str, float]) -> dict[str, Any]:
+        """Return all that there is to say in the end; `spent` are the seconds of further stages."""
+        seconds = spent | self._stages
         total = time.monotonic() - self._started
-        seconds = {"read": self._read_seconds, "network": self._network_seconds}
         seconds |= {"other": total - sum(seconds.values()), "total": total}
         ran = self._done - self._first - self._skipped
         return self.described | {
             "windows": {"run": ran, "skipped": self._skipped},
             "window": self._plan.window,
+            "overlap": self._plan.overlap,
             "resumed_planes": outputs.resumed,
             "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
             "device": self._settings.device.type,
             "precision": self._settings.precision,
             "batch": self._settings.batch,
+            "compiled": self._settings.compiled,
+            "parts": self._settings.parts,
             "planned_memory_bytes": self._plan.memory,
             "peak_memory_bytes": peak_memory(),
             "model_grid": self._plan.placement.model_grid.describe(),

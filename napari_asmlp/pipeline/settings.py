@@ -21,7 +21,8 @@ class SegmentSettings:
     ----------
     device : ``auto``, ``cpu``, ``cuda`` or ``mps``
     precision : ``auto``, ``fp32``, ``bf16`` or ``fp16``
-    overlap : share of a window that its neighbour covers too, 0 to 0.9
+    overlap : share of a window that its neighbour covers too, 0 to 0.9; None leaves it to the
+        plan: 0.1 where windows are fitted to the volume, 0.25 where they are the model's
     region : voxels of the source grid to segment; the labels are 0 outside
     probabilities : whether to keep the probability of each class
     uncertainty : whether to keep a map of it: entropy, and with `mirror` disagreement
@@ -29,22 +30,22 @@ class SegmentSettings:
         be mirrored along, or along all where its card does not say; the mean counts
     memory : bytes that the process may use at most; None sets no bound
     compiled : whether a CPU runs blocks compiled for it: seconds once, then faster; takes a C++
-        compiler
+        compiler. None runs them where they have been compiled already
     """
 
     device: str = "auto"
     precision: str = "auto"
-    overlap: float = 0.25
+    overlap: float | None = None
     region: Region | None = None
     probabilities: bool = False
     uncertainty: bool = False
     mirror: bool = False
     memory: int | None = None
-    compiled: bool = False
+    compiled: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse an overlap that windows cannot have."""
-        if not 0 <= self.overlap <= MAX_OVERLAP:
+        if self.overlap is not None and not 0 <= self.overlap <= MAX_OVERLAP:
             raise SettingsError(f"overlap {self.overlap:g}: give a share from 0 to {MAX_OVERLAP}")
 
 

@@ -16,6 +16,8 @@ import numpy as np
 from napari_asmlp.errors import VolumeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_asmlp.model import Preprocessing
@@ -118,6 +120,17 @@ class Survey:
         tails = np.sort(self._tails())
         low, high = self._ranks
         return _at(tails, low), _at(tails, high - self._between.count)
+
+
+def scalings(surveys: Sequence[Survey], preprocessing: Preprocessing, name: str) -> list[Scaling]:
+    """Return how each channel is scaled: as the model has it for all volumes, or as it follows."""
+    fixed = preprocessing.fixed or (None,) * len(surveys)
+    return [
+        survey.scaling(name)
+        if one is None
+        else Scaling((one.low, one.high), mean=one.mean, deviation=one.deviation)
+        for survey, one in zip(surveys, fixed, strict=True)
+    ]
 
 
 class _Moments:

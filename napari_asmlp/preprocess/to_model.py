@@ -15,6 +15,7 @@ from napari_asmlp.preprocess.intensities import (
     fill_infinite,
     lowest_finite,
     nothing_finite,
+    scalings,
 )
 from napari_asmlp.preprocess.interpolation import Resampler
 
@@ -134,7 +135,7 @@ class ModelImage:
             if len(known) < len(lowest):
                 raise nothing_finite(self._name)
             return known
-        self._scalings = [survey.scaling(self._name) for survey in surveys]
+        self._scalings = scalings(surveys, self._preprocessing, self._name)
         return None
 
     def planes(self, wanted: range) -> NDArray[np.float32]:

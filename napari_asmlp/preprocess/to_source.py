@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import special
 
-from napari_asmlp.grid import Region
+from napari_asmlp.calibration import tempered
 from napari_asmlp.preprocess.interpolation import lerp, neighbours
 from napari_asmlp.volume import smallest_unsigned
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
+    from napari_asmlp.grid import Region
     from napari_asmlp.model import Card
+    from napari_asmlp.preprocess.interpolation import Neighbours
     from napari_asmlp.preprocess.placement import Placement
     from napari_asmlp.volume import Labels
 
-_SCORES_AT_ONCE = 1 << 24  # numbers interpolated at a time
+# Numbers: of a slab of labels to decide, of a slab of probabilities to return, and of each output
+# to work on at a time, which stays in the cache.
+_DECIDED_AT_ONCE, _RETURNED_AT_ONCE, _WORKED_AT_ONCE = 1 << 28, 1 << 24, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,10 @@ class SourceSlabs:
     placement : from `place`
     card : of the model, for its activation and label table
     probabilities, uncertainty : whether slabs carry them
+
+    Attributes
+    ----------
+    seconds : spent so far
     """
 
     def __init__(
@@ -67,19 +79,25 @@ class SourceSlabs:
         probabilities: bool = False,
         uncertainty: bool = False,
     ) -> None:
+        self.seconds = 0.0
         self._placement = placement
         self._axis = placement.slab_axis
         self._softmax = card.activation == "softmax"
+        # It changes what is reported and no label, so it comes after these are decided.
+        self._temperature = card.temperature if self._softmax else 1.0
         values = [0] * self._softmax + [entry.value for entry in card.labels]
         self._values = np.array(values, smallest_unsigned(max(values)))
         self._with_probabilities, self._with_uncertainty = probabilities, uncertainty
         source, model = placement.canonical_grid.shape, placement.model_grid.shape
         self._axes = [neighbours(*lengths) for lengths in zip(source, model, strict=True)]
+        # First along axes that shrink. The order must not follow from how the file is turned:
+        # another order rounds differently, and equal voxels would get other labels.
+        self._order = sorted(range(3), key=lambda axis: source[axis] / model[axis])
         self._pending = range(source[self._axis])
-        self._kept: dict[int, NDArray[np.float32]] = {}  # planes of the model grid, (K, n, m)
+        self._kept: _Planes | None = None
 
-    def add(self, first: int, scores: NDArray[np.float32]) -> Slab | None:
-        """Take finished planes and give those of the source that they complete, if any.
+    def add(self, first: int, scores: NDArray[np.float32]) -> Iterator[Slab]:
+        """Take finished planes and give the slabs of the source that they complete, if any.
 
         Parameters
         ----------
@@ -87,35 +105,26 @@ class SourceSlabs:
             Lowest of the planes, along ``placement.slab_axis`` of the model grid.
         scores : float32 array (K, X, Y, Z), or (K + 1, X, Y, Z)
             Logits of whole planes of the model grid; then the mean entropy of mirrored windows.
-        """
-        thickness = scores.shape[1 + self._axis]
-        if not self._placement.resamples:
-            return self._unresampled(range(first, first + thickness), scores)
-        chances = self._activated(scores)
-        for n in range(thickness):
-            self._kept[first + n] = np.take(chances, n, axis=1 + self._axis)
-        planes = self._completed()
-        if not planes:
-            return None
-        slabs = []
-        for part in self._split(planes, len(scores)):
-            chances = self._interpolated(part)
-            slabs.append(self._slab(part, self._decided(chances, above=0.5), chances))
-        coming = {int(n) for p in self._pending for n in self._around(p)}
-        self._kept = {n: plane for n, plane in self._kept.items() if n in coming}
-        return _joined(slabs)
+            Not changed, nor kept when the last slab is out.
 
-    def _unresampled(self, planes: range, scores: NDArray[np.float32]) -> Slab | None:
-        """Decide planes of the model grid that are those of the source."""
-        new = range(max(planes.start, self._pending.start), min(planes.stop, self._pending.stop))
-        if not new:
-            return None
-        index = [slice(None)] * 4
-        index[1 + self._axis] = slice(new.start - planes.start, new.stop - planes.start)
-        scores = scores[tuple(index)]
-        wanted = self._with_probabilities or self._with_uncertainty
-        chances = self._activated(scores) if wanted else None
-        return self._slab(new, self._decided(scores, above=0), chances)
+        Yields
+        ------
+        Slab
+            In the order of the file.
+        """
+        started = time.monotonic()
+        given = [_Planes(first, scores, 1 + self._axis)]
+        if self._kept is not None:
+            given.append(self._kept)
+        given.sort(key=lambda planes: planes.first)
+        held = range(given[0].first, given[-1].stop)
+        for planes in self._split(self._completed(held), len(scores)):
+            slab = self._slab(planes, given)
+            self.seconds += time.monotonic() - started
+            yield slab
+            started = time.monotonic()
+        self._kept = self._needed_later(held, given)
+        self.seconds += time.monotonic() - started
 
     def skip(self, finished: int) -> int:
         """Leave out planes that are finished already.
@@ -130,25 +139,96 @@ class SourceSlabs:
         int
             The first plane of the model grid, in the order of the walk, that the others need.
         """
+        low, high, _ = self._axes[self._axis]
         if self._placement.slab_reversed:
             self._pending = self._pending[: len(self._pending) - finished]
-            plane, side = self._pending[-1], 1
-        else:
-            self._pending = self._pending[finished:]
-            plane, side = self._pending[0], 0
-        return self._around(plane)[side]
+            return int(high[self._pending[-1]])
+        self._pending = self._pending[finished:]
+        return int(low[self._pending[0]])
 
-    def _around(self, plane: int) -> tuple[int, int]:
+    def _completed(self, held: range) -> range:
+        """Return the pending source planes whose neighbours are here; they pend no more."""
         low, high, _ = self._axes[self._axis]
-        return int(low[plane]), int(high[plane])
+        whole = [p for p in self._pending if low[p] in held and high[p] in held]
+        if not whole:
+            return range(0)
+        upwards = whole[0] == self._pending.start
+        self._pending = self._pending[len(whole) :] if upwards else self._pending[: -len(whole)]
+        return range(whole[0], whole[-1] + 1)
 
-    def _decided(self, scores: NDArray[np.float32], *, above: float) -> Labels:
-        scores = scores[: len(self._values)]
-        return decide(scores, self._values, softmax=self._softmax, above=above)
+    def _needed_later(self, held: range, given: Sequence[_Planes]) -> _Planes | None:
+        """Return a copy of the planes that pending ones of the source need."""
+        if not self._pending:
+            return None
+        low, high, _ = self._axes[self._axis]
+        start = max(held.start, int(low[self._pending[0]]))
+        stop = min(held.stop, int(high[self._pending[-1]]) + 1)
+        if start >= stop:
+            return None
+        box = [slice(0, n) for n in self._placement.model_grid.shape]
+        box[self._axis] = slice(start, stop)
+        return _Planes(start, _taken(given, box).copy(), 1 + self._axis)
+
+    def _split(self, planes: range, channels: int) -> Iterator[range]:
+        """Split source planes into slabs, in the order of the file."""
+        shape = self._placement.canonical_grid.shape
+        most = _RETURNED_AT_ONCE if self._with_probabilities else _DECIDED_AT_ONCE
+        step = max(1, most * shape[self._axis] // (channels * math.prod(shape)))
+        starts = range(planes.start, planes.stop, step)
+        for start in reversed(starts) if self._placement.slab_reversed else starts:
+            yield range(start, min(start + step, planes.stop))
+
+    def _slab(self, planes: range, given: Sequence[_Planes]) -> Slab:
+        """Work through canonical planes, a few rows at a time, and turn them as the file is."""
+        across = 1 if self._axis == 0 else 0
+        blocks = [self._block(box, given) for box in self._boxes(planes, across)]
+        joined = [np.concatenate(part, axis=across - 3) for part in zip(*blocks, strict=True)]
+        undo = self._placement.orientation.undo
+        labels = np.ascontiguousarray(undo(joined.pop(0)))
+        found = [np.ascontiguousarray(undo(np.moveaxis(part, 0, -1))) for part in joined]
+        probabilities = found.pop(0) if self._with_probabilities else None
+        uncertainty = found.pop(0) if self._with_uncertainty else None
+        if uncertainty is not None and uncertainty.shape[-1] == 1:
+            uncertainty = uncertainty[..., 0]
+        return Slab(self._placement.source_region(planes), labels, probabilities, uncertainty)
+
+    def _boxes(self, planes: range, across: int) -> Iterator[list[range]]:
+        """Split canonical planes into rows across them, small enough for the cache."""
+        box = [range(n) for n in self._placement.canonical_grid.shape]
+        box[self._axis], length = planes, len(box[across])
+        rows = max(1, _WORKED_AT_ONCE * length // math.prod(map(len, box)))
+        for start in range(0, length, rows):
+            box[across] = range(start, min(start + rows, length))
+            yield [*box]
+
+    def _block(self, box: Sequence[range], given: Sequence[_Planes]) -> list[NDArray[Any]]:
+        """Return of a box of the canonical grid the labels, and what else is asked for.
+
+        Labels (X, Y, Z), then probabilities (K, X, Y, Z), then uncertainty (1 or 2, X, Y, Z).
+        """
+        cuts = [_cut_around(*pair) for pair in zip(self._axes, box, strict=True)]
+        scores = _taken(given, [needed for needed, _ in cuts])
+        count, softmax = len(self._values), self._softmax
+        if self._placement.resamples:
+            chances = np.stack([self._interpolated(part, cuts) for part in self._activated(scores)])
+            found: list[NDArray[Any]] = [
+                decide(chances[:count], self._values, softmax=softmax, above=0.5)
+            ]
+        else:
+            found = [decide(scores[:count], self._values, softmax=softmax, above=0)]
+            if self._with_probabilities or self._with_uncertainty:
+                chances = self._activated(scores)
+        if self._with_probabilities:
+            found.append(tempered(chances[:count], self._temperature))
+        if self._with_uncertainty:
+            found.append(
+                uncertainty_of(chances, count, softmax=softmax, temperature=self._temperature)
+            )
+        return found
 
     def _activated(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits to probabilities, (K, X, Y, Z); what comes after them stays."""
-        chances = scores.copy()
+        chances = np.array(scores, order="C")
         outputs = chances[: len(self._values)]
         if self._softmax:
             outputs -= outputs.max(axis=0)
@@ -158,64 +238,49 @@ class SourceSlabs:
             outputs[...] = 0.5 * (1 + np.tanh(0.5 * outputs))
         return chances
 
-    def _completed(self) -> range:
-        """Return the pending source planes whose neighbours are here; they pend no more."""
-        whole = [p for p in self._pending if all(n in self._kept for n in self._around(p))]
-        if not whole:
-            return range(0)
-        upwards = whole[0] == self._pending.start
-        self._pending = self._pending[len(whole) :] if upwards else self._pending[: -len(whole)]
-        return range(whole[0], whole[-1] + 1)
-
-    def _split(self, planes: range, channels: int) -> list[range]:
-        """Split source planes into parts that are small in memory while they are interpolated."""
-        shape = self._placement.canonical_grid.shape
-        plane = channels * int(np.prod(shape)) // shape[self._axis]
-        step = max(1, _SCORES_AT_ONCE // plane)
-        return [planes[n : n + step] for n in range(0, len(planes), step)]
-
-    def _interpolated(self, planes: range) -> NDArray[np.float32]:
-        """Return probabilities of source planes, (K, X, Y, Z)."""
-        low, high, weight = self._axes[self._axis]
-        mine = slice(planes.start, planes.stop)
-        needed = np.union1d(low[mine], high[mine])
-        chances = np.stack([self._kept[n] for n in needed.tolist()], axis=1 + self._axis)
-        near, far = needed.searchsorted(low[mine]), needed.searchsorted(high[mine])
-        axes = [*self._axes]
-        axes[self._axis] = (near, far, weight[mine])
-        # Always axis 0, 1, 2, whichever the planes lie along: another order rounds differently,
-        # and the same voxels stored in another orientation would get other labels.
-        for axis, around in enumerate(axes, start=1):
-            chances = lerp(chances, axis, around)
+    def _interpolated(
+        self, chances: NDArray[np.float32], cuts: Sequence[tuple[slice, Neighbours]]
+    ) -> NDArray[np.float32]:
+        """Interpolate the probabilities of one output, (X, Y, Z)."""
+        for axis in self._order:
+            chances = lerp(chances, axis, cuts[axis][1])
         return chances
 
-    def _slab(self, planes: range, labels: Labels, chances: NDArray[np.float32] | None) -> Slab:
-        """Turn canonical planes back into the axis order of the file."""
-        undo = self._placement.orientation.undo
-        probabilities = uncertainty = None
-        if chances is not None and self._with_uncertainty:
-            found = uncertainty_of(chances, len(self._values), softmax=self._softmax)
-            found = found[0] if len(found) == 1 else np.moveaxis(found, 0, -1)
-            uncertainty = np.ascontiguousarray(undo(found))
-        if chances is not None and self._with_probabilities:
-            outputs = np.moveaxis(chances[: len(self._values)], 0, -1)
-            probabilities = np.ascontiguousarray(undo(outputs))
-        region = self._placement.source_region(planes)
-        return Slab(region, np.ascontiguousarray(undo(labels)), probabilities, uncertainty)
+
+def _cut_around(axis: Neighbours, wanted: range) -> tuple[slice, Neighbours]:
+    """Return the planes of the model grid that some of the source need, and where in them."""
+    mine = slice(wanted.start, wanted.stop)
+    low, high = axis[0][mine], axis[1][mine]
+    first = int(low[0])
+    return slice(first, int(high[-1]) + 1), (low - first, high - first, axis[2][mine])
 
 
-def _joined(slabs: list[Slab]) -> Slab:
-    """Return slabs side by side, in either order, as one."""
-    if len(slabs) == 1:
-        return slabs[0]
-    slabs = sorted(slabs, key=lambda slab: slab.region.start[2])
+@dataclass(frozen=True)
+class _Planes:
+    """Scores (K, X, Y, Z) of planes of the model grid from `first` on, along an axis of them."""
 
-    def join(name: str) -> Any:
-        parts = [getattr(slab, name) for slab in slabs]
-        return None if parts[0] is None else np.concatenate(parts, axis=2)
+    first: int
+    scores: NDArray[np.float32]
+    axis: int
 
-    region = Region(slabs[0].region.start, slabs[-1].region.stop)
-    return Slab(region, join("labels"), join("probabilities"), join("uncertainty"))
+    @property
+    def stop(self) -> int:
+        """One plane beyond the last."""
+        return self.first + int(self.scores.shape[self.axis])
+
+    def taken(self, box: Sequence[slice]) -> NDArray[np.float32]:
+        """Return what of a box of the model grid is here."""
+        index = [slice(None), *box]
+        wanted = index[self.axis]
+        start, stop = max(wanted.start - self.first, 0), max(wanted.stop - self.first, 0)
+        index[self.axis] = slice(start, stop)
+        return self.scores[tuple(index)]
+
+
+def _taken(given: Sequence[_Planes], box: Sequence[slice]) -> NDArray[np.float32]:
+    """Return the scores of a box of the model grid from planes side by side; a view if it can."""
+    parts = [part for part in (planes.taken(box) for planes in given) if part.size]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=given[0].axis)
 
 
 def decide(scores: NDArray[np.float32], values: Labels, *, softmax: bool, above: float) -> Labels:
@@ -229,20 +294,25 @@ def decide(scores: NDArray[np.float32], values: Labels, *, softmax: bool, above:
         Label value of each output; background is the first one under softmax, and under
         sigmoid (``softmax=False``) wins unless a score is `above` 0 (logits) or 0.5.
     """
-    # Output by output: numpy's argmax over the first axis copies everything, and is slower.
-    best = scores[0].copy()
-    labels: Labels = np.full(best.shape, values[0])
-    for score, value in zip(scores[1:], values[1:], strict=True):
-        better = score > best
-        np.copyto(best, score, where=better)
-        np.copyto(labels, value, where=better)
+    # Output by output, without masks or index arrays: numpy's argmax over the first axis copies
+    # everything, and what is masked is not vectorised.
+    best = np.array(scores[0], order="C")
+    score, better = np.empty_like(best), np.empty(best.shape, bool)
+    chosen = np.zeros(best.shape, smallest_unsigned(len(values)))
+    for n in range(1, len(values)):
+        np.copyto(score, scores[n])
+        np.greater(score, best, out=better)
+        np.maximum(score, best, out=best)
+        # Outputs are gone through upwards, so that the last one that was better is the largest.
+        np.maximum(chosen, better.view(np.uint8) * chosen.dtype.type(n), out=chosen)
+    labels: Labels = values[chosen]
     if not softmax:
         labels[best <= above] = 0
     return labels
 
 
 def uncertainty_of(
-    chances: NDArray[np.float32], outputs: int, *, softmax: bool
+    chances: NDArray[np.float32], outputs: int, *, softmax: bool, temperature: float = 1.0
 ) -> NDArray[np.uint8]:
     """Return the entropy of probabilities, and how much of it is disagreement.
 
@@ -252,6 +322,8 @@ def uncertainty_of(
         Probabilities; then the mean entropy of mirrored windows, as a share of the largest.
     outputs : int
         K.
+    temperature : float
+        Of the entropy that is reported; disagreement is of the probabilities as they are.
 
     Returns
     -------
@@ -260,10 +332,19 @@ def uncertainty_of(
         mean of the entropies (mutual information; Houlsby et al., arXiv 1112.5745).
     """
     shares = chances[:outputs]
-    if softmax:
-        entropy = special.entr(shares).sum(axis=0) / np.log(max(2, outputs))
-    else:
-        entropy = (special.entr(shares) + special.entr(1 - shares)).mean(axis=0) / np.log(2)
-    found = [entropy, *(entropy - mean for mean in chances[outputs:])]
+    entropy = reported = _entropy(shares, softmax=softmax)
+    if temperature != 1:
+        reported = _entropy(tempered(shares, temperature), softmax=softmax)
+    found = [reported, *(entropy - mean for mean in chances[outputs:])]
     levels: NDArray[np.uint8] = np.rint(255 * np.stack(found).clip(0, 1)).astype(np.uint8)
     return levels
+
+
+def _entropy(shares: NDArray[np.float32], *, softmax: bool) -> NDArray[np.float32]:
+    """Return it as a share of the largest."""
+    entropy: NDArray[np.float32]
+    if softmax:
+        entropy = special.entr(shares).sum(axis=0) / np.log(max(2, len(shares)))
+    else:
+        entropy = (special.entr(shares) + special.entr(1 - shares)).mean(axis=0) / np.log(2)
+    return entropy
