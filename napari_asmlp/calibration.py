@@ -43,9 +43,10 @@ def fit_temperature(chances: Floats, truth: NDArray[np.integer[Any]]) -> float:
     Parameters
     ----------
     chances : (K, N) probabilities
-    truth : (N,) which output is right; with none, or where only one answer occurs, 1 is returned
+    truth : (N,) which output is right; without one that is not the likeliest there is no least
+        loss (the lower the temperature the better), and 1 is returned
     """
-    if not truth.size:
+    if (chances.argmax(axis=0) == truth).all():
         return 1.0
     logs = np.log(np.maximum(chances, _LEAST).astype(np.float64))
     logs -= logs.max(axis=0)

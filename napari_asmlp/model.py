@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from napari_asmlp.errors import ModelError
@@ -257,8 +257,9 @@ def save_model(
     if broken := not_finite(tensors):
         raise ModelError(f"{path.name}: {broken} holds numbers that {dtype} cannot")
     metadata = {_CARD_KEY: _CARD.dump_json(model.card).decode()}
+    content = save(tensors, metadata=metadata)  # `save_file` to a full disk raises no OSError
     with replacing(path, overwrite=overwrite) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(content)
     return path
 
 

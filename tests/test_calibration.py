@@ -68,3 +68,9 @@ def test_equal_uncertainties_have_no_order():
         return (wrong[order].cumsum() / np.arange(1, 41)).mean()
 
     assert found.area == pytest.approx(np.mean([area() for _ in range(2000)]), abs=0.005)
+
+
+def test_without_errors_there_is_no_best_temperature():
+    chances = np.array([[0.7, 0.2], [0.3, 0.8]])
+    assert fit_temperature(chances, np.array([0, 1])) == 1.0
+    assert fit_temperature(chances, np.array([1, 1])) > 1.0

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from napari_asmlp.errors import ModelError
+from napari_asmlp.errors import ModelError, OutputError
 from napari_asmlp.model import LabelEntry, load_model, read_card, save_model
 from tests.models import SMALL, small_model
 
@@ -159,6 +159,18 @@ def test_other_suffixes_are_refused(tmp_path, name):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ModelError, match="no such model file"):
         load_model(tmp_path / "absent.safetensors")
+
+
+def test_a_full_disk_is_said(tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+        with pytest.raises(OutputError, match="cannot be written"):
+            save_model(small_model(), tmp_path / "m.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_that_float16_cannot_hold_are_not_written(tmp_path):

@@ -199,3 +199,9 @@ def test_blocks_that_are_compiled_already_run_unless_told_otherwise(
     settings = SegmentSettings(device="cpu", compiled=asked)
     plan = make_plan(large(20, 20, 20), small_model(), settings, in_memory=True)
     assert plan.inference.compiled is runs
+
+
+def test_there_are_no_compiled_blocks_in_fp16():
+    settings = SegmentSettings(device="cpu", precision="fp16", compiled=True)
+    plan = make_plan(large(20, 20, 20), small_model(), settings, in_memory=True)
+    assert not plan.inference.compiled

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from napari_asmlp.errors import AsmlpError, ModelError, SettingsError
+from napari_asmlp.errors import AsmlpError, ModelError, OutputError, SettingsError
 from napari_asmlp.model import load_model, save_model
 from napari_asmlp.networks.asmlp import AsmlpConfig
 from napari_asmlp.pipeline import TrainJob, iter_train, segment
@@ -213,6 +213,33 @@ def test_folds_without_cases_are_refused(job, fold, words):
         run(replace(job, recipe=replace(RECIPE, fold=fold)))
     _, trained = run(replace(job, recipe=replace(RECIPE, fold="all")))
     assert trained.model.card.scores == {} and trained.model.card.calibration == {}
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(job):
+    steps = iter_train(job)
+    while not hasattr(next(steps), "epoch"):
+        pass
+    steps.close()
+    job.checkpoint.unlink()
+    progress, _ = run(replace(job, resume=True))
+    assert [step.epoch for step in progress if hasattr(step, "epoch")] == [1, 2]
+
+
+def test_the_model_to_start_from_is_never_replaced(job):
+    run(job)
+    with pytest.raises(OutputError, match="is the input"):
+        run(replace(job, init=str(job.output), overwrite=True))
+
+
+def test_resuming_after_the_last_epoch_writes_the_table_again(job):
+    steps = iter_train(job)
+    while getattr(next(steps), "what", "") != "scoring":
+        pass
+    steps.close()
+    table = job.logs.table.read_text()
+    job.logs.table.unlink()
+    run(replace(job, resume=True))
+    assert job.logs.table.read_text() == table
 
 
 def test_resuming_what_is_not_there(job):

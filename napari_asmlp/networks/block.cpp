@@ -6,6 +6,8 @@
 // from. Tokens are (C, X, Y, Z), in place; hidden tokens live in a ring of planes (planes.h).
 // Arithmetic is float32, but for products of bfloat16, whose operands are then pairs of channels in
 // 32 bits, the even one low.
+#include <new>
+
 #include "planes.h"
 
 namespace {
@@ -207,13 +209,22 @@ class Run {
     Sums seen_;
 };
 
+// Whether memory sufficed: an exception must not leave for Python, which it would end
+template <typename Number>
+int run(const Block* b, Number* tokens, const int64_t* shape, int threads) try {
+    Run<Number>(*b, tokens, shape, threads).all();
+    return 1;
+} catch (const std::bad_alloc&) {
+    return 0;
+}
+
 }  // namespace
 
 extern "C" int panel_rows() { return ROWS; }
 extern "C" int multiplies_pairs() { return std::is_same<Maths<half>::Operand, uint32_t>::value; }
-extern "C" void run_float32(const Block* b, float* tokens, const int64_t* shape, int threads) {
-    Run<float>(*b, tokens, shape, threads).all();
+extern "C" int run_float32(const Block* b, float* tokens, const int64_t* shape, int threads) {
+    return run(b, tokens, shape, threads);
 }
-extern "C" void run_bfloat16(const Block* b, half* tokens, const int64_t* shape, int threads) {
-    Run<half>(*b, tokens, shape, threads).all();
+extern "C" int run_bfloat16(const Block* b, half* tokens, const int64_t* shape, int threads) {
+    return run(b, tokens, shape, threads);
 }

@@ -8,6 +8,7 @@ the cache folder of the user.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -107,7 +108,8 @@ class CompiledBlock(nn.Module):
         run = library().run_bfloat16 if half else library().run_float32
         shape = (ctypes.c_int64 * 3)(*tokens.shape[1:])
         address = ctypes.c_void_p(tokens.data_ptr())
-        run(ctypes.byref(self._block), address, shape, torch.get_num_threads())
+        if not run(ctypes.byref(self._block), address, shape, torch.get_num_threads()):
+            raise MemoryError("not enough memory for what a compiled block hides")
         return tokens
 
 
@@ -161,9 +163,9 @@ def library() -> ctypes.CDLL:
 
 @functools.cache
 def is_compiled() -> bool:
-    """Tell whether the blocks lie in the cache, so that they take no compiling."""
+    """Tell whether the blocks lie in the cache and load, so that they take no compiling."""
     compiler = _compiler()
-    return compiler is not None and _place(compiler, [FOLDER / _BLOCK]).exists()
+    return compiler is not None and _loaded(_name(compiler, [FOLDER / _BLOCK])) is not None
 
 
 def built(*sources: str) -> ctypes.CDLL:
@@ -172,7 +174,7 @@ def built(*sources: str) -> ctypes.CDLL:
     Raises
     ------
     AsmlpError
-        If there is no C++ compiler, or it cannot compile them.
+        If there is no C++ compiler, or it cannot compile them, or the cache is of no use.
     """
     compiler = _compiler()
     if compiler is None:
@@ -181,20 +183,44 @@ def built(*sources: str) -> ctypes.CDLL:
             f" {', '.join(COMPILERS)} is there: install GCC or Clang, or run without them"
         )
     paths = [FOLDER / name for name in sources]
-    path = _place(compiler, paths)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _compile(compiler, paths, path)
-    return ctypes.CDLL(str(path))
+    name = _name(compiler, paths)
+    if (library := _loaded(name)) is not None:
+        return library
+    folder = _cache()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return ctypes.CDLL(str(_compile(compiler, paths, folder, name)))
+    except OSError as error:
+        raise AsmlpError(
+            f"compiled blocks cannot be kept in {folder} and loaded from there"
+            f" ({error.strerror or error}): run without them"
+        ) from error
 
 
 def _compiler() -> str | None:
     return next(filter(None, map(shutil.which, COMPILERS)), None)
 
 
-def _place(compiler: str, sources: Sequence[Path]) -> Path:
-    name = f"{sources[0].stem}-{_key(compiler, sources)}.so"
-    return platformdirs.user_cache_path("napari-asmlp") / name
+def _cache() -> Path:
+    return platformdirs.user_cache_path("napari-asmlp")
+
+
+def _loaded(name: str) -> ctypes.CDLL | None:
+    """Load what was compiled before; None if it is not there, damaged or cannot be loaded."""
+    for path in sorted(_cache().glob(f"{name}-*.so")):
+        with contextlib.suppress(OSError):
+            if path.name == _full_name(name, path):  # to load half a file would end the process
+                return ctypes.CDLL(str(path))
+    return None
+
+
+def _full_name(name: str, path: Path) -> str:
+    """Return the name of a compiled file, which holds a hash of its content."""
+    return f"{name}-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}.so"
+
+
+def _name(compiler: str, sources: Sequence[Path]) -> str:
+    return f"{sources[0].stem}-{_key(compiler, sources)}"
 
 
 def _key(compiler: str, sources: Sequence[Path]) -> str:
@@ -204,14 +230,13 @@ def _key(compiler: str, sources: Sequence[Path]) -> str:
     return hashlib.sha256(b"".join(texts) + repr(FLAGS).encode() + macros).hexdigest()[:16]
 
 
-def _compile(compiler: str, sources: Sequence[Path], path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder, path.name)
+def _compile(compiler: str, sources: Sequence[Path], folder: Path, name: str) -> Path:
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        made = Path(temporary, name)
         for more in OPENMP:
             done = _run([compiler, *FLAGS, *more, *map(str, sources), "-o", str(made)])
             if done.returncode == 0:
-                made.replace(path)
-                return
+                return made.replace(folder / _full_name(name, made))
     lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]
     first = next((line for line in lines if "error" in line), lines[0])
     named = ", ".join(map(str, sources))

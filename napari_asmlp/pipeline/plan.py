@@ -296,12 +296,12 @@ def _check_machine(volume: Volume, model: Model, placement: Placement, needed: i
 
 def _inference(model: Model, settings: SegmentSettings) -> InferenceSettings:
     device, axes = resolve_device(settings.device), mirror_axes(model.card)
-    compiled = settings.compiled
-    if compiled is None:
-        compiled = device.type == "cpu" and isinstance(model.network, Asmlp) and is_compiled()
+    precision = resolve_precision(settings.precision, device)
+    compiles = device.type == "cpu" and precision != "fp16" and isinstance(model.network, Asmlp)
+    compiled = compiles and (is_compiled() if settings.compiled is None else settings.compiled)
     return InferenceSettings(
         device,
-        resolve_precision(settings.precision, device),
+        precision,
         mirror_axes=axes if settings.mirror else (),
         disagreement=settings.mirror and settings.uncertainty and bool(axes),
         softmax=model.card.activation == "softmax",

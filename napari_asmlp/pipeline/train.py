@@ -111,7 +111,9 @@ def iter_train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]
 def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     start = None if job.init is None else load(job.init)
     earlier = start.card.split if start else {}
-    if job.resume:
+    # A run that was killed before its first checkpoint has left its folder: it begins anew.
+    resume = job.resume and (job.checkpoint.exists() or not job.folder.exists())
+    if resume:
         earlier = split_of(job.checkpoint, job.recipe)
     plan = yield from make_train_plan(job.dataset, job.volume, job.recipe, earlier)
     names = plan.dataset.label_names
@@ -123,7 +125,7 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
         yield Stage("preparing", 1, 1, text)
     record = plan.split.record()
     run = TrainingRun(
-        job.recipe, plan.crop, training, validation, job.checkpoint, job.device, job.resume, record
+        job.recipe, plan.crop, training, validation, job.checkpoint, job.device, resume, record
     )
     history = yield from _logged(run, network, LogWriter(job.logs, list(names.values())))
     model = Model(_card(job, plan, network), _rounded(network))
@@ -137,7 +139,8 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
 def _check_outputs(job: TrainJob) -> None:
     if job.output.suffix != SUFFIX:
         raise SettingsError(f"{job.output}: a model file ends in {SUFFIX}")
-    check_file(job.output, overwrite=job.overwrite)
+    inputs = [] if job.init is None else [job.init]  # a bundled model's name is no such file
+    check_file(job.output, overwrite=job.overwrite, inputs=inputs)
     if job.checkpoint.exists() and not (job.resume or job.overwrite):
         raise SettingsError(
             f"{job.checkpoint}: an unfinished run lies there; --resume goes on with it,"
@@ -162,6 +165,7 @@ def _logged(
                 progress = next(steps)
             except StopIteration as stop:
                 history: list[dict[str, Any]] = stop.value
+                writer.take(history)  # where it was killed after the last epoch
                 return history
             writer.take(progress.history)
             yield progress

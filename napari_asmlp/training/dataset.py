@@ -233,4 +233,11 @@ def _named_cases(folder: Path) -> list[Case]:
     labels = {base_name(path): path for path in volumes_in(folder / "labelsTr")}
     if lonely := sorted(set(channels) ^ set(labels)):
         raise SettingsError(f"{folder}: {lonely[0]} is not in both imagesTr and labelsTr")
+    for name, paths in channels.items():
+        numbers = [base_name(path)[-4:] for path in paths]
+        if sorted(numbers) != [f"{n:04}" for n in range(len(paths))]:
+            raise SettingsError(
+                f"{folder / 'imagesTr'}: {name} has channels {', '.join(sorted(numbers))};"
+                " each number from 0000 up is needed once"
+            )
     return [Case(name, tuple(sorted(paths)), labels[name]) for name, paths in channels.items()]

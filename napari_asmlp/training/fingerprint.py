@@ -38,7 +38,7 @@ def target_spacing(grids: Sequence[Grid], axis_codes: str) -> tuple[float, float
     others = float(np.delete(target, coarse).max())
     if target[coarse] > _ANISOTROPIC * others:
         target[coarse] = max(others, np.percentile(spacings[:, coarse], _COARSE_PERCENTILE))
-    x, y, z = np.round(target, 4).tolist()
+    x, y, z = (float(f"{mm:.5g}") for mm in target)  # not decimals: voxels may be of nanometres
     return x, y, z
 
 

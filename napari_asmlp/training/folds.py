@@ -19,16 +19,22 @@ RULE = "content hash modulo N"
 
 @dataclass(frozen=True)
 class Split:
-    """Cases on either side, in the order of their hashes."""
+    """Cases on either side, in the order of their hashes.
+
+    Attributes
+    ----------
+    learnt : hashes of cases that are not here, but were learnt from earlier
+    """
 
     training: tuple[Case, ...]
     kept_out: tuple[Case, ...]
+    learnt: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Return plain values that fix it: for the checkpoint, the card, and `split` later."""
         return {
             "rule": RULE,
-            "training": [case.hash for case in self.training],
+            "training": [*(case.hash for case in self.training), *self.learnt],
             "kept_out": [case.hash for case in self.kept_out],
         }
 
@@ -51,10 +57,11 @@ def split(
         Where a side that is to have cases has none.
     """
     ordered = sorted(cases, key=lambda case: case.hash)
-    if kept_out is None:
-        return Split(tuple(ordered), ())
-    part, parts = kept_out
     seen, unseen = (set((earlier or {}).get(side, ())) for side in ("training", "kept_out"))
+    learnt = tuple(sorted(seen - {case.hash for case in ordered}))
+    if kept_out is None:
+        return Split(tuple(ordered), (), learnt)
+    part, parts = kept_out
 
     def is_out(case: Case) -> bool:
         if case.hash in seen:
@@ -65,7 +72,7 @@ def split(
     rest = tuple(case for case in ordered if not is_out(case))
     if not out or not rest:
         raise SettingsError(f"fold {part + 1}/{parts}: {_why_not(ordered, parts, bool(out))}")
-    return Split(rest, out)
+    return Split(rest, out, learnt)
 
 
 def _part(case: Case, parts: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -101,8 +102,10 @@ def save_checkpoint(path: Path, state: State, recipe: Recipe, split: Mapping[str
         "losses": state.losses,
         "history": json.dumps(state.history),
     }
+    whole = io.BytesIO()  # torch.save to a full disk raises no OSError
+    torch.save(content, whole)
     with replacing(path, overwrite=True) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(whole.getbuffer())
 
 
 def load_checkpoint(path: Path, state: State, recipe: Recipe) -> None:

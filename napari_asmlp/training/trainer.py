@@ -192,7 +192,8 @@ class TrainingRun:
         best, patience = state.best_epoch(), self.recipe.patience
         if patience is None or best is None:
             return False
-        return int(state.history[-1]["epoch"]) - best >= patience
+        last_scored = max(int(row["epoch"]) for row in state.history if row["dice"])
+        return last_scored - best >= patience
 
     def _descend(self, state: State, loss: Tensor) -> None:
         """Take one step down the loss."""
@@ -211,7 +212,7 @@ class TrainingRun:
         state.losses.append(value)
 
     def _close_epoch(self, state: State) -> TrainProgress:
-        epoch = math.ceil(state.step / self._per_epoch)
+        epoch = len(state.history) + 1  # not from the step: cases may have come since
         fraction = min(self._fraction(state), 1.0)
         scores = None
         if self.validation and (epoch % self.recipe.validate_every == 0 or fraction == 1):

@@ -14,6 +14,7 @@ from napari_asmlp.networks import compiled as module
 from napari_asmlp.networks.asmlp import AsmlpConfig
 from napari_asmlp.networks.compiled import compiled, library, panels
 from napari_asmlp.networks.folded import FoldedAsmlp
+from napari_asmlp.networks.tiles import Scratch
 from tests.networks.test_folded import GROUP, OURS, PORT, random_network
 
 try:
@@ -33,6 +34,7 @@ def no_library(monkeypatch, tmp_path):
     library.cache_clear()
     yield tmp_path
     library.cache_clear()
+    module.is_compiled.cache_clear()
 
 
 @needs_compiler
@@ -125,3 +127,41 @@ def test_it_is_compiled_once(no_library: Path, monkeypatch: pytest.MonkeyPatch) 
     library()
     assert ["-dM" in words for words in commands] == [True]
     assert len(list(no_library.iterdir())) == 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("content", [b"", b"no library", None])
+def test_a_damaged_file_in_the_cache_is_compiled_again(
+    no_library: Path, content: bytes | None
+) -> None:
+    library()
+    (path,) = no_library.iterdir()
+    whole = path.read_bytes()
+    path.unlink()  # not written over: this process has it mapped
+    path.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    library.cache_clear()
+    module.is_compiled.cache_clear()
+    assert not module.is_compiled()
+    library()
+    assert path.read_bytes() == whole
+    module.is_compiled.cache_clear()
+    assert module.is_compiled()
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_too_little_memory_is_an_error_and_not_the_end(dtype: torch.dtype) -> None:
+    network = compiled(FoldedAsmlp(random_network(OURS)), dtype)
+    block = next(one for one in network.modules() if isinstance(one, module.CompiledBlock))
+    tokens = torch.empty(8, 4, 1 << 20, 1 << 20, dtype=dtype, device="meta")  # takes no memory
+    with pytest.raises(MemoryError, match="compiled block"):
+        block(tokens, Scratch(tokens))
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_is_named(no_library: Path, monkeypatch) -> None:
+    file = no_library / "cache"
+    file.touch()
+    monkeypatch.setattr(module.platformdirs, "user_cache_path", lambda _name: file)
+    with pytest.raises(AsmlpError, match=r"cannot be kept in .*cache and loaded .*without them"):
+        library()

@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from napari_asmlp.errors import AsmlpError, GridError, VolumeError
+from napari_asmlp.errors import AsmlpError, GridError, SettingsError, VolumeError
 from napari_asmlp.training.dataset import examined, read_case, read_dataset
 from tests.blobs import AFFINE, write_dataset
 
@@ -37,6 +37,18 @@ def test_cases_of_the_nnunet_layout(folder):
     assert dataset.label_names == {1: "Back", 2: "Front"}
     image, _ = read_case(dataset.cases[0])
     assert image.channels == 2
+
+
+@pytest.mark.parametrize("numbers", ["0000 0002", "0001"])
+def test_channels_of_nnunet_are_counted_from_zero(tmp_path, numbers):
+    for room in ("imagesTr", "labelsTr"):
+        (tmp_path / room).mkdir()
+    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "a": 1}}')
+    (tmp_path / "labelsTr" / "x.nii.gz").touch()
+    for number in numbers.split():
+        (tmp_path / "imagesTr" / f"x_{number}.nii.gz").touch()
+    with pytest.raises(SettingsError, match=f"x has channels {numbers.replace(' ', ', ')}"):
+        read_dataset(tmp_path)
 
 
 def test_the_hash_is_of_the_voxels(folder):

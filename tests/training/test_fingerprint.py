@@ -23,6 +23,10 @@ def test_the_spacing_is_the_median():
     assert found == (2.0, 1.0, 2.0)
 
 
+def test_voxels_may_be_of_nanometres():
+    assert target_spacing(grids((4e-6, 4e-6, 4e-5)), "RAS") == (4e-6, 4e-6, 4e-5)
+
+
 def test_spacings_are_those_of_the_model_axes():
     lsa = Grid((4, 5, 6), np.array([[-2.0, 0, 0, 0], [0, 0, 3, 0], [0, 4, 0, 0], [0, 0, 0, 1]]))
     assert target_spacing([lsa], "RAS") == (2.0, 3.0, 4.0)

@@ -67,3 +67,14 @@ def test_without_a_fold_all_are_trained_on():
 def test_a_side_without_cases_is_refused(numbers, fold, words):
     with pytest.raises(SettingsError, match=words):
         split(cases(*numbers), fold)
+
+
+def test_what_was_learnt_from_is_not_forgotten():
+    """By way of a data set without them, to one with them again."""
+    first = split(cases(0, 1, 2, 4), (0, 2))
+    assert names(first.training) == ["case 1"]
+    second = split(cases(6, 7), (0, 2), first.record())
+    third = split(cases(8), None, second.record())
+    again = split(cases(0, 1, 2, 3), (1, 2), third.record())
+    assert names(again.training) == ["case 0", "case 1", "case 2"]
+    assert sorted(again.record()["training"]) == ["0000", "0001", "0002", "0007", "0008"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_asmlp.errors import ModelError, SettingsError
+from napari_asmlp.errors import ModelError, OutputError, SettingsError
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.networks.compiled import COMPILERS
 from napari_asmlp.training.recipe import Augmentation, Recipe
@@ -132,6 +132,36 @@ def test_patience_stops_and_ships_the_best(samples, tmp_path, monkeypatch):
     assert torch.equal(weights(network), scored[1])
     again, rest = train(samples, tmp_path / "c.pt", recipe, resume=True)
     assert not rest and torch.equal(weights(again), scored[1])
+
+
+def test_patience_waits_for_scores(samples, tmp_path, monkeypatch):
+    """Scored every second epoch: one epoch without a score is none without a better Dice."""
+    found = iter([0.3, 0.6, 0.5])
+    monkeypatch.setattr("napari_asmlp.training.trainer.validate", lambda *_: {1: next(found)})
+    recipe = replace(RECIPE, epochs=9, validate_every=2, patience=1)
+    _, progress = train(samples, tmp_path / "c.pt", recipe)
+    assert [p.dice and p.dice[1] for p in progress] == [None, 0.3, None, 0.6, None, 0.5]
+
+
+def test_epochs_count_on_when_cases_come(samples, tmp_path):
+    recipe = replace(RECIPE, epochs=4, batch_size=1)
+    steps = TrainingRun(recipe, (16, 16, 16), samples[:1], [], tmp_path / "c.pt")(new_network())
+    assert [next(steps).epoch for _ in range(3)] == [1, 2, 3]
+    steps.close()
+    run = TrainingRun(recipe, (16, 16, 16), samples[:2], [], tmp_path / "c.pt", resume=True)
+    assert [step.epoch for step in run(new_network())] == [4, 5, 6]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said(samples, tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+        with pytest.raises(OutputError, match=r"c\.pt: cannot be written"):
+            train(samples, tmp_path / "c.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_history_says_what_happened(samples, tmp_path):

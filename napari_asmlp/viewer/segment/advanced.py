@@ -122,5 +122,5 @@ class Advanced(QCollapsible):
 
 
 def _tick(name: str, text: str, tip: str) -> CheckBox:
-    default: bool = getattr(DEFAULTS, name)
+    default = bool(getattr(DEFAULTS, name))  # None is left to the machine
     return CheckBox(name=name, text=text, value=default, tooltip=tip)
