@@ -242,6 +242,28 @@ def test_resuming_after_the_last_epoch_writes_the_table_again(job):
     assert job.logs.table.read_text() == table
 
 
+def test_other_data_are_not_gone_on_with(job):
+    steps = iter_train(job)
+    while not hasattr(next(steps), "epoch"):
+        pass
+    steps.close()
+    path = sorted((job.dataset / "labelsTr").iterdir())[2]
+    before = path.read_bytes()
+    swapped = np.array([0, 2, 1], np.uint8)[np.asarray(nibabel.load(path).dataobj)]
+    nibabel.save(nibabel.Nifti1Image(swapped, AFFINE), path)
+    with pytest.raises(SettingsError, match="the data set's labels changed"):
+        run(replace(job, resume=True))
+    path.write_bytes(before)
+    image = job.dataset / "imagesTr" / path.name
+    before = image.read_bytes()
+    brighter = np.asarray(nibabel.load(image).dataobj) + 1
+    nibabel.save(nibabel.Nifti1Image(brighter, AFFINE), image)
+    with pytest.raises(SettingsError, match="the data set's labels changed"):  # of a case that left
+        run(replace(job, resume=True))
+    image.write_bytes(before)
+    run(replace(job, resume=True))
+
+
 def test_resuming_what_is_not_there(job):
     with pytest.raises(ModelError, match="no such checkpoint"):
         run(replace(job, resume=True))

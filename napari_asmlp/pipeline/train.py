@@ -19,7 +19,7 @@ from napari_asmlp.io.files import check_distinct, check_file
 from napari_asmlp.model import SUFFIX, Card, Model, save_model
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.pipeline.scoring import score, scored_model
-from napari_asmlp.pipeline.train_plan import TrainPlan, make_train_plan, prepare_samples
+from napari_asmlp.pipeline.train_plan import TrainPlan, check_data, make_train_plan, prepare_samples
 from napari_asmlp.provenance import now, peak_memory, versions
 from napari_asmlp.training.dataset import Case
 from napari_asmlp.training.logs import Logs, LogWriter
@@ -123,7 +123,9 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     network, note = _network(job.recipe, start, training[0].image.shape[0], len(names) + 1)
     for text in [*notes, *note]:
         yield Stage("preparing", 1, 1, text)
-    record = plan.split.record()
+    if resume:
+        check_data(plan, earlier.get("data", {}))
+    record = plan.split.record() | {"data": plan.data()}
     run = TrainingRun(
         job.recipe, plan.crop, training, validation, job.checkpoint, job.device, resume, record
     )

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_asmlp.errors import SettingsError
 from napari_asmlp.model import Preprocessing
 from napari_asmlp.preprocess import place
+from napari_asmlp.provenance import file_hash
 from napari_asmlp.training.dataset import Case, Dataset, examined, read_dataset
 from napari_asmlp.training.fingerprint import crop_shape, fixed_intensities, target_spacing
 from napari_asmlp.training.folds import Split, split
 from napari_asmlp.training.recipe import Recipe
-from napari_asmlp.training.samples import SampleFolder, prepare
+from napari_asmlp.training.samples import PREPROCESSING, SampleFolder, prepare
 from napari_asmlp.training.trainer import Stage
 
 _AXIS_CODES = "RAS"
@@ -34,6 +36,33 @@ class TrainPlan:
     preprocessing: Preprocessing
     crop: tuple[int, int, int]
     extents_mm: list[tuple[float, float, float]]
+
+    def data(self) -> dict[str, Any]:
+        """Return plain values of what is learnt from: a resumed run must find the same."""
+        cases = (*self.split.training, *self.split.kept_out)
+        return {
+            "label table": {str(value): name for value, name in self.dataset.label_names.items()},
+            "crop": list(self.crop),
+            "preprocessing": PREPROCESSING.dump_python(self.preprocessing, mode="json"),
+            "labels": {case.hash: file_hash(case.labels) for case in cases},
+        }
+
+
+def check_data(plan: TrainPlan, earlier: Mapping[str, Any]) -> None:
+    """Raise a `SettingsError` where a run would go on with other data; cases may have come.
+
+    Parameters
+    ----------
+    earlier : what `TrainPlan.data` gave when the run began
+    """
+    now = plan.data()
+    known = {key: now["labels"].get(key) for key in earlier.get("labels", {})}
+    for what, value in (now | {"labels": known}).items():
+        if earlier.get(what) != value:
+            raise SettingsError(
+                f"the data set's {what} changed since the run began, so it cannot be resumed:"
+                " bring that back, or begin anew with --overwrite"
+            )
 
 
 def make_train_plan(

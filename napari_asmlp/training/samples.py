@@ -26,7 +26,7 @@ from napari_asmlp.provenance import file_hash
 from napari_asmlp.training.dataset import Case, class_indices, read_case
 
 _PLACES_PER_CLASS = 1000
-_PREPROCESSING = pydantic.TypeAdapter(Preprocessing)
+PREPROCESSING = pydantic.TypeAdapter(Preprocessing)
 _VERSION = 1  # of what is written here
 
 
@@ -125,7 +125,7 @@ def _key(case: Case, label_names: Mapping[int, str], preprocessing: Preprocessin
         str(_VERSION),
         case.hash,
         file_hash(case.labels),
-        _PREPROCESSING.dump_json(preprocessing).decode(),
+        PREPROCESSING.dump_json(preprocessing).decode(),
         ",".join(map(str, label_names)),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
