@@ -134,6 +134,11 @@ def main() -> None:
     model = load_model(given.model)
     found = read_dataset(given.dataset)
     fold = Recipe(fold=given.fold).kept_out()
+    if fold and not model.card.split:
+        parser.error(
+            f"{model.card.name} does not record which cases it was trained on, so a fold may hold"
+            " some of them: give --fold all, and a data set of other cases"
+        )
     parts = split(list(examined(found.cases)), fold, model.card.split)
     pairs = [read_case(case) for case in (parts.kept_out or parts.training)[: given.cases]]
     print(f"{model.card.name}, {len(pairs)} cases of {found.name}, fold {given.fold}\n")
