@@ -30,7 +30,7 @@ from napari_asmlp.training.recipe import RECIPE, read_recipe
 
 HERE = Path(__file__).parent
 RECIPE_FILE = HERE.parent / "src_resources" / "hippocampus.toml"
-ENTRIES = ("asmlp-muon", "unet-muon", "unet-adamw", "mixer8-muon")
+ENTRIES = ("asmlp_compiled-muon", "asmlp-muon", "unet-muon", "unet-adamw", "mixer8-muon")
 AVERAGE = 0.99  # decay of the moving average of the weights, which is scored for every entry
 
 

@@ -171,6 +171,7 @@ def mixer8(task: Task, _recipe: Recipe) -> nn.Module:
 
 NETWORKS: dict[str, Callable[[Task, Recipe], nn.Module]] = {
     "asmlp": asmlp,
+    "asmlp_compiled": asmlp,  # learns in C++, is scored as the other
     "unet": unet,
     "dynunet": dynunet,
     "mixer4": mixer4,

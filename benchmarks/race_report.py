@@ -14,6 +14,7 @@ Result = Mapping[str, Any]
 BEGIN, END = "<!-- race: begin -->", "<!-- race: end -->"
 COLOURS = {
     "asmlp": "#d1495b",
+    "asmlp_compiled": "#7b1e3a",
     "unet": "#00798c",
     "dynunet": "#30638e",
     "mixer4": "#e09f3e",

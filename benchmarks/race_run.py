@@ -12,13 +12,13 @@ import json
 import os
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ from napari_asmlp.grid import Grid
 from napari_asmlp.io.files import replacing
 from napari_asmlp.measure import dice
 from napari_asmlp.model import Preprocessing
+from napari_asmlp.networks.asmlp import Asmlp
+from napari_asmlp.networks.compiled_training import CompiledTraining
 from napari_asmlp.networks.cost import count_flops, count_parameters
 from napari_asmlp.training.dataset import examined, read_dataset
 from napari_asmlp.training.fingerprint import target_spacing
@@ -141,11 +143,14 @@ def train(run: Run) -> None:
     if checkpoint.exists():
         load_checkpoint(checkpoint, state, recipe)
     batches = TrainingRun(recipe, run.task.crop, data.training, (), checkpoint)
+    forward: Callable[[torch.Tensor], torch.Tensor] = state.network
+    if run.entry.network == "asmlp_compiled":
+        forward = CompiledTraining(cast(Asmlp, state.network), torch.bfloat16)
     budget, parent, saved = run.budget, os.getppid(), time.monotonic()
     while state.seconds < budget:
         begun = time.process_time()
         set_rates(state.optimisers, recipe.warmup, state.seconds / budget)
-        learn(state, *batches.batch(state.step))
+        learn(state, forward, *batches.batch(state.step))
         state.step, state.seconds = state.step + 1, state.seconds + time.process_time() - begun
         if state.seconds / budget * CURVE_POINTS >= len(state.history) + 1:
             note(state, run)
@@ -165,10 +170,15 @@ def train(run: Run) -> None:
     write_json(run.file(".train.json"), facts)
 
 
-def learn(state: State, image: torch.Tensor, classes: torch.Tensor) -> None:
+def learn(
+    state: State,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    image: torch.Tensor,
+    classes: torch.Tensor,
+) -> None:
     """One step down the loss."""
     with half():
-        logits = state.network(image)
+        logits = forward(image)
     loss = segmentation_loss(logits.float(), classes)
     for optimiser in state.optimisers:
         optimiser.zero_grad(set_to_none=True)
