@@ -163,6 +163,7 @@ def test_fixed_windows_cover_a_case_that_is_larger_than_the_crop(race):
     assert (found == image[0]).all()
 
 
+@pytest.mark.slow
 def test_the_whole_race_is_taken_up_where_it_was_left(race, tmp_path, capsys):
     data, folder = write_dataset(tmp_path / "balls", 8), tmp_path / "out"
     (tmp_path / "small.toml").write_text(RECIPE)
