@@ -176,14 +176,22 @@ def learn(
     image: torch.Tensor,
     classes: torch.Tensor,
 ) -> None:
-    """One step down the loss."""
+    """One step down the loss; none where a gradient is not finite, as for mixed precision usual.
+
+    In bfloat16, convolutions over a few voxels now and then get such gradients on a CPU.
+    """
     with half():
         logits = forward(image)
     loss = segmentation_loss(logits.float(), classes)
     for optimiser in state.optimisers:
         optimiser.zero_grad(set_to_none=True)
+    if not loss.isfinite():
+        raise SettingsError(f"the loss became {float(loss)} at step {state.step}: the race is void")
     loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature is untyped
-    nn.utils.clip_grad_norm_(state.network.parameters(), _GRADIENT_NORM)
+    norm = nn.utils.clip_grad_norm_(state.network.parameters(), _GRADIENT_NORM)
+    if not norm.isfinite():
+        print(f"step {state.step}: a gradient is not finite, step left out", flush=True)
+        return
     for optimiser in state.optimisers:
         optimiser.step()
     if state.average is not None:
