@@ -58,18 +58,12 @@ def iter_slabs(
 
     Parameters
     ----------
-    network : torch.nn.Module
-        (B, C, X, Y, Z) float32 -> logits (B, K, X, Y, Z). Moved to the device of the settings.
-    image : ImagePlanes, or float32 array (C, X, Y, Z)
-        On the model grid.
-    boxes : sequence of Box
-        All windows, as `windows.place_windows` gives them for `slab_axis`.
-    slab_axis : int
-        Axis of the volume along which slabs are finished.
-    settings : InferenceSettings
-        Taken back by a step where memory does not suffice, see `step_down`.
-    first : int
-        Window to begin with. Those planes it finishes that earlier windows touch lack their share.
+    network : (B, C, X, Y, Z) float32 -> logits (B, K, X, Y, Z); moved to the settings' device
+    image : float32 (C, X, Y, Z), or planes of it, on the model grid
+    boxes : all windows, as `windows.place_windows` gives them for `slab_axis`
+    slab_axis : axis of the volume along which slabs are finished
+    settings : taken back by a step where memory does not suffice, see `step_down`
+    first : window to begin with; planes it finishes that earlier windows touch lack their share
 
     Yields
     ------
