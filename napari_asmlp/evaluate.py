@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from napari_asmlp import io
 from napari_asmlp.calibration import Reliability, RiskCoverage
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
-from napari_asmlp.measure import dice, surface_distances, volume_mm3, voxel_mm3
+from napari_asmlp.measure import boxes_of, dice, surface_distances, volume_mm3, voxel_mm3
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -241,10 +240,24 @@ def _read_doubts(path: Path, prediction: Volume) -> Any:
 
 def score_labels(prediction: Volume, reference: Volume) -> Case:
     """Return the scores of every label that occurs in one of two volumes on the same grid."""
+    steps = iter_score_labels(prediction, reference)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return dict(end.value)
+
+
+def iter_score_labels(
+    prediction: Volume, reference: Volume
+) -> Generator[tuple[int, int], None, Case]:
+    """Do what `score_labels` does, yielding (labels done, labels in all) before each."""
     voxel = voxel_mm3(reference.grid.affine)
     predicted, expected = prediction.array(), reference.array()
+    boxes = _boxes(predicted, expected)
     case: Case = {}
-    for value, box in _boxes(predicted, expected).items():
+    for value, box in boxes.items():
+        yield len(case), len(boxes)
         a, b = predicted[box] == value, expected[box] == value
         distances = surface_distances(a, b, reference.grid.spacing)
         case[str(value)] = {
@@ -261,13 +274,12 @@ def _boxes(*arrays: Labels) -> dict[int, tuple[slice, ...]]:
     """Return the box around each label in all arrays together: most labels are small."""
     boxes: dict[int, tuple[slice, ...]] = {}
     for array in arrays:
-        for value, box in enumerate(ndimage.find_objects(array), start=1):
-            if box is not None:
-                other = boxes.get(value, box)
-                boxes[value] = tuple(
-                    slice(min(a.start, b.start), max(a.stop, b.stop))
-                    for a, b in zip(box, other, strict=True)
-                )
+        for value, box in boxes_of(array).items():
+            other = boxes.get(value, box)
+            boxes[value] = tuple(
+                slice(min(a.start, b.start), max(a.stop, b.stop))
+                for a, b in zip(box, other, strict=True)
+            )
     return dict(sorted(boxes.items()))
 
 

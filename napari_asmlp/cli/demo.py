@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -15,10 +14,11 @@ from napari_asmlp.cli.doctor import has_display
 from napari_asmlp.demo import demo_volume
 from napari_asmlp.io import write_labels, write_volume
 from napari_asmlp.io.files import check_folder, refuse_existing, replacing
-from napari_asmlp.measure import measure_labels
+from napari_asmlp.io.tables import save_table
+from napari_asmlp.measure import columns, measure, record
 from napari_asmlp.model import LabelEntry
 from napari_asmlp.picture import overview
-from napari_asmlp.pipeline import Segmentation, SegmentSettings, iter_segment
+from napari_asmlp.pipeline import SegmentSettings, iter_segment
 
 _MODEL = "hippocampus"
 _FOLDER = "napari-asmlp-demo"
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Segment, write labels, picture and measurements, and open the result in napari."""
-    volume, model = demo_volume(options.volume), zoo.load(_MODEL)
+    volume, model = demo_volume(options.volume), zoo.load_segmenter(_MODEL)
     folder = _folder(options)
     image, labels, picture, table = (folder / name for name in _NAMES)
     console.note(f"volume: MNI152 T1, around the left hippocampus ({volume.grid.describe()})")
@@ -47,7 +47,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     write_labels(result.labels, labels, overwrite=options.overwrite)
     with replacing(picture, overwrite=options.overwrite) as temporary:
         overview(volume, result.labels, model.card.labels).save(temporary)
-    _write_measurements(result, table, overwrite=options.overwrite)
+    rows = measure(result.labels, volume)
+    save_table(table, columns(), map(record, rows), overwrite=options.overwrite)
     for name, mm3 in result.report["volumes_mm3"].items():
         console.note(f"{name}: {mm3:.0f} mm³")
     console.note(f"written to {folder}: {', '.join(_NAMES)}")
@@ -71,18 +72,6 @@ def _folder(options: argparse.Namespace) -> Path:
         for name in _NAMES:
             refuse_existing(folder / name)
     return folder
-
-
-def _write_measurements(result: Segmentation, path: Path, *, overwrite: bool) -> None:
-    labels = result.labels
-    rows = measure_labels(labels.array(), labels.grid.affine, labels.label_names)
-    with (
-        replacing(path, overwrite=overwrite) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as stream,
-    ):
-        writer = csv.writer(stream)
-        writer.writerow(("label", "name", "voxels", "volume_mm3"))
-        writer.writerows((row.label, row.name, row.voxels, f"{row.volume_mm3:.3f}") for row in rows)
 
 
 def _open(image: Path, labels: Path, table: tuple[LabelEntry, ...], console: Console) -> None:

@@ -8,14 +8,11 @@ from scipy.spatial.distance import cdist
 
 from napari_asmlp.errors import GridError
 from napari_asmlp.measure import (
-    LabelMeasures,
     average_surface_distance,
+    changes,
     dice,
     hausdorff95,
-    measure_labels,
     surface_distances,
-    volume_mm3,
-    voxel_mm3,
 )
 
 UNIT = (1.0, 1.0, 1.0)
@@ -145,37 +142,9 @@ def test_agrees_with_all_pairs_of_surface_points(seed):
     assert average_surface_distance(a, b, spacing) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    ("linear", "expected"),
-    [
-        (np.diag([1, 1, 1]), 1),
-        (np.diag([-2, 0.5, 3]), 3),
-        ([[0, -2, 0], [1, 0, 0], [0, 0, 3]], 6),  # turned, |det| whatever its sign
-        ([[1, 0.5, 0], [0, 1, 0], [0, 0, 2]], 2),  # sheared: the product of spacings is 2.24
-    ],
-)
-def test_voxel_mm3(linear, expected):
-    affine = np.eye(4)
-    affine[:3, :3] = linear
-    affine[:3, 3] = 7, 8, 9
-    assert voxel_mm3(affine) == pytest.approx(expected)
-
-
-def test_volume_mm3():
-    assert volume_mm3(CUBE, 0.5) == 13.5
-    assert volume_mm3(EMPTY, 0.5) == 0
-
-
-def test_measure_labels():
-    labels = np.zeros((4, 4, 4), np.uint16)
-    labels[0, 0, 0] = labels[2, 0, 1] = 700
-    labels[1:3, 1:3, 3] = 2
-    rows = measure_labels(labels, np.diag([1, 2, 3, 1]), {2: "anterior"})
-    assert rows == [
-        LabelMeasures(2, "anterior", 4, 24.0, (1.5, 1.5, 3.0)),
-        LabelMeasures(700, "label 700", 2, 12.0, (1.0, 0.0, 0.5)),
-    ]
-
-
-def test_measure_labels_of_nothing():
-    assert measure_labels(np.zeros((2, 2, 2), np.uint8), np.eye(4), {1: "anterior"}) == []
+def test_changes_are_what_was_added_removed_and_relabelled():
+    now = np.array([[[0, 1, 1, 0, 2]]])
+    before = np.array([[[0, 0, 1, 3, 1]]], np.uint8)
+    assert changes(now, before).tolist() == [[[0, 1, 0, 2, 3]]]
+    with pytest.raises(GridError, match=r"\(1, 1, 5\) and \(1, 1, 1\)"):
+        changes(now, before[..., :1])

@@ -1,4 +1,4 @@
-"""Measures of label arrays: overlap, surface distances in mm, volumes in mm³.
+"""Overlap of two masks: Dice, and distances between their surfaces in mm.
 
 A *mask* is a boolean array (i, j, k), one structure of a label array. Its *surface* is the voxels
 of the mask that have a face in common with a voxel outside it; beyond the array is outside.
@@ -19,13 +19,15 @@ from scipy import ndimage
 from napari_asmlp.errors import GridError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from numpy.typing import NDArray
 
     Mask = NDArray[np.bool_]
+    Labels = NDArray[np.integer[Any]]
     Spacing = tuple[float, float, float]
+
+ADDED, REMOVED, RELABELLED = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,6 @@ class SurfaceDistances:
         if not self.forth.size:
             return None
         return float((self.forth.sum() + self.back.sum()) / (self.forth.size + self.back.size))
-
-
-@dataclass(frozen=True)
-class LabelMeasures:
-    """What `measure_labels` says of one label; `centroid` in voxels along (i, j, k)."""
-
-    label: int
-    name: str
-    voxels: int
-    volume_mm3: float
-    centroid: tuple[float, float, float]
 
 
 def dice(a: Mask, b: Mask) -> float | None:
@@ -179,51 +170,30 @@ def average_surface_distance(a: Mask, b: Mask, spacing: Spacing) -> float | None
     return surface_distances(a, b, spacing).average
 
 
-def voxel_mm3(affine: NDArray[np.float64]) -> float:
-    """Volume of one voxel in mm³: |det| of the linear part of a (4, 4) affine, sheared or not."""
-    return float(abs(np.linalg.det(affine[:3, :3])))
-
-
-def volume_mm3(mask: Mask, voxel: float) -> float:
-    """Volume of a mask in mm³, where `voxel` is that of one voxel (`voxel_mm3`)."""
-    return np.count_nonzero(mask) * voxel
-
-
-def measure_labels(
-    labels: NDArray[np.integer[Any]], affine: NDArray[np.float64], names: Mapping[int, str]
-) -> list[LabelMeasures]:
-    """Size and place of every label that occurs, in order of its value; 0 is background.
-
-    Parameters
-    ----------
-    labels : integer array (i, j, k)
-    affine : float array (4, 4)
-        Voxel to world mm.
-    names : label value to class name
-        A value without one is called "label 3".
+def changes(labels: Labels, before: Labels) -> NDArray[np.uint8]:
+    """Return how labels differ from others of the same shape, voxel by voxel.
 
     Returns
     -------
-    list of LabelMeasures
+    uint8 array
+        `ADDED` where only the labels are above 0, `REMOVED` where only the others are, `RELABELLED`
+        where both are, but not the same; else 0.
+
+    Raises
+    ------
+    GridError
+        The shapes differ.
     """
-    voxel = voxel_mm3(affine)
-    where = np.nonzero(labels)
-    values, group, counts = np.unique(labels[where], return_inverse=True, return_counts=True)
-    sums = [np.bincount(group, weights=axis, minlength=len(values)) for axis in where]
-    i, j, k = (axis / counts for axis in sums)
-    return [
-        LabelMeasures(
-            label=int(value),
-            name=names.get(int(value), f"label {value}"),
-            voxels=int(counts[n]),
-            volume_mm3=int(counts[n]) * voxel,
-            centroid=(float(i[n]), float(j[n]), float(k[n])),
-        )
-        for n, value in enumerate(values)
-    ]
+    _check_shapes(labels, before)
+    now, then = labels > 0, before > 0
+    found = np.zeros(labels.shape, np.uint8)
+    found[now & ~then] = ADDED
+    found[then & ~now] = REMOVED
+    found[now & then & (labels != before)] = RELABELLED
+    return found
 
 
-def _check_shapes(a: Mask, b: Mask) -> None:
+def _check_shapes(a: NDArray[Any], b: NDArray[Any]) -> None:
     # numpy would stretch an axis of length 1 without a word
     if a.shape != b.shape:
         raise GridError(f"masks of shapes {a.shape} and {b.shape} cannot be compared")

@@ -1,0 +1,82 @@
+"""`napari-asmlp measure`: size, place, shape and intensities of labels, as CSV."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from napari_asmlp.cli import common_options
+from napari_asmlp.cli.console import Console
+from napari_asmlp.errors import SettingsError, VolumeError
+from napari_asmlp.io import read_volume
+from napari_asmlp.io.files import check_file
+from napari_asmlp.io.names import find_names, read_names
+from napari_asmlp.io.tables import save_table, write_table
+from napari_asmlp.measure import columns, iter_measure, record
+from napari_asmlp.volume import Volume, as_labels
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.set_defaults(run=run)
+    common_options(parser)
+    parser.add_argument(
+        "labels", type=Path, help="a file of labels; their names come from a table beside it"
+    )
+    parser.add_argument(
+        "--image", type=Path, help="whose intensities to measure; on the grid of the labels"
+    )
+    parser.add_argument(
+        "--objects", action="store_true", help="a row for each connected object, not each label"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.csv", help="default: standard output"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Measure, and write the table."""
+    inputs = [path for path in (options.labels, options.image) if path is not None]
+    if options.output is not None:
+        check_file(options.output, overwrite=options.overwrite, inputs=inputs)
+    labels, image = _opened(options)
+    labels = replace(labels, label_names=_names_beside(options.labels, console))
+    rows = console.follow(iter_measure(labels, image, objects=options.objects), "measuring")
+    names, records = columns(objects=options.objects), map(record, rows)
+    if options.output is None:
+        write_table(sys.stdout, names, records)
+        return 0
+    save_table(options.output, names, records, overwrite=options.overwrite)
+    console.note(f"{options.output}: {len(rows):,} rows")
+    return 0
+
+
+def _opened(options: argparse.Namespace) -> tuple[Volume, Volume | None]:
+    """Open both files; --volume chooses from those that hold several."""
+    paths = [path for path in (options.labels, options.image) if path is not None]
+    counts = {path: read_volume(path).channels for path in paths}
+    chosen = options.volume
+    if chosen and max(counts.values()) == 1:
+        raise SettingsError(f"volume {chosen}: {' and '.join(map(str, paths))} hold one each")
+    for path, count in counts.items():
+        if count > 1 and chosen is None:
+            raise SettingsError(f"{path}: holds {count} volumes: choose one with --volume N")
+    labels, *images = (
+        read_volume(path, volume=chosen if counts[path] > 1 else None) for path in paths
+    )
+    array = as_labels(labels.array(), str(options.labels))
+    return replace(labels, data=array, kind="labels"), next(iter(images), None)
+
+
+def _names_beside(path: Path, console: Console) -> Mapping[int, str]:
+    """Return the class names beside a file; a damaged table is only warned of."""
+    table = find_names(path)
+    try:
+        return {} if table is None else {each.value: each.name for each in read_names(table)}
+    except VolumeError as error:
+        console.note(f"measured without names: {error}")
+        return {}
