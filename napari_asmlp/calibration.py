@@ -60,6 +60,46 @@ def fit_temperature(chances: Floats, truth: NDArray[np.integer[Any]]) -> float:
     return float(f"{np.exp(found.x):.4g}")
 
 
+class VoxelSample:
+    """Voxels drawn from all that come, each with the same chance, in bounded memory.
+
+    Each voxel gets a random number, and those with the least are kept.
+
+    Parameters
+    ----------
+    outputs : probabilities of a voxel
+    most : voxels to keep; where no more come it is all of them
+
+    Attributes
+    ----------
+    seen : how many came
+    chances : float32 (K, N) probabilities
+    truth : (N,) which output is right
+    """
+
+    def __init__(self, outputs: int, most: int) -> None:
+        self.seen = 0
+        self.chances = np.empty((outputs, 0), np.float32)
+        self.truth = np.empty(0, np.intp)
+        self._most, self._random = most, np.random.default_rng(0)
+        self._draws = np.empty(0)
+
+    def add(self, chances: Floats, truth: NDArray[np.integer[Any]]) -> None:
+        """Take voxels in, (K, N) and (N,)."""
+        self.seen += truth.size
+        draws = self._random.random(truth.size)
+        if self._draws.size == self._most:  # most of what comes late need not be looked at
+            low = draws < self._draws.max(initial=0)
+            chances, truth, draws = chances[:, low], truth[low], draws[low]
+        draws = np.concatenate([self._draws, draws])
+        kept: NDArray[Any] = np.arange(draws.size)
+        if draws.size > self._most:
+            kept = np.argpartition(draws, self._most)[: self._most]
+        self._draws = draws[kept]
+        self.chances = np.concatenate([self.chances, chances], axis=1)[:, kept]
+        self.truth = np.concatenate([self.truth, truth])[kept]
+
+
 class Reliability:
     """Confidences against how often they were right, gathered part by part."""
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from napari_asmlp.calibration import Reliability, RiskCoverage, fit_temperature, tempered
+from napari_asmlp.calibration import (
+    Reliability,
+    RiskCoverage,
+    VoxelSample,
+    fit_temperature,
+    tempered,
+)
 
 
 def test_tempering_divides_logits():
@@ -74,3 +80,24 @@ def test_without_errors_there_is_no_best_temperature():
     chances = np.array([[0.7, 0.2], [0.3, 0.8]])
     assert fit_temperature(chances, np.array([0, 1])) == 1.0
     assert fit_temperature(chances, np.array([1, 1])) > 1.0
+
+
+def test_few_voxels_are_all_kept():
+    sample = VoxelSample(2, 10)
+    sample.add(np.array([[0.9, 0.4], [0.1, 0.6]], np.float32), np.array([0, 1]))
+    sample.add(np.array([[0.3], [0.7]], np.float32), np.array([1]))
+    assert sample.seen == 3
+    np.testing.assert_array_equal(sample.truth, [0, 1, 1])
+    np.testing.assert_allclose(sample.chances[0], [0.9, 0.4, 0.3])
+
+
+def test_of_many_voxels_each_has_the_same_chance():
+    """Voxel n of 20,000, in parts of uneven size: each quarter fills a quarter of the sample."""
+    numbers, sample = np.arange(20_000), VoxelSample(1, 2000)
+    for part in np.split(numbers, [50, 9000, 9001, 15_000]):
+        sample.add(part[None].astype(np.float32), part)
+    assert (sample.seen, sample.truth.size) == (20_000, 2000)
+    np.testing.assert_array_equal(sample.chances[0], sample.truth)
+    assert len(set(sample.truth.tolist())) == 2000
+    quarters = np.bincount(sample.truth // 5000)
+    assert quarters.min() > 430 and quarters.max() < 570  # 500, deviation 18

@@ -9,18 +9,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_asmlp.calibration import Reliability, RiskCoverage, fit_temperature, tempered
+from napari_asmlp.calibration import (
+    Reliability,
+    RiskCoverage,
+    VoxelSample,
+    fit_temperature,
+    tempered,
+)
 from napari_asmlp.evaluate import score_labels, summarise
 from napari_asmlp.grid import Region
 from napari_asmlp.model import Model
-from napari_asmlp.pipeline.segmentation import finish, iter_segment
+from napari_asmlp.pipeline.segmentation import Segmentation, iter_segment
 from napari_asmlp.pipeline.settings import SegmentSettings
 from napari_asmlp.preprocess.to_source import uncertainty_of
 from napari_asmlp.training.dataset import Case, read_case
 from napari_asmlp.training.trainer import Stage
-from napari_asmlp.volume import Volume
 
-_VOXELS_PER_CASE = 50_000
+# Voxels to calibrate on, at most, of each half of the cases; and probabilities of them.
+_VOXELS, _CHANCES = 500_000, 1 << 22
 _DECIMALS = 4
 
 
@@ -40,63 +46,67 @@ class Scored:
     calibration: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Voxels:
-    """Voxels of a case where reference or prediction is not background, spread evenly over them.
-
-    Attributes
-    ----------
-    chances : (K, N) probabilities at temperature 1
-    truth : (N,) output that is right
-    """
-
-    chances: NDArray[np.float32]
-    truth: NDArray[np.intp]
-
-
 def score(
     model: Model, cases: Sequence[Case], device: str = "auto"
 ) -> Generator[Stage, None, Scored]:
     """Segment cases as a user would and compare with their labels, on their own grids.
 
+    Memory holds the image and the labels of one case, probabilities of a slab of it, and a sample
+    of voxels to calibrate on.
+
     Parameters
     ----------
     model : with temperature 1
     """
-    rows, voxels = {}, []
+    outputs = model.card.out_channels
+    most = min(_VOXELS, _CHANCES // outputs)
+    halves = VoxelSample(outputs, most), VoxelSample(outputs, most)
+    rows = {}
     for done, case in enumerate(cases):
         yield Stage("scoring", done, len(cases))
-        image, reference = read_case(case)
-        settings = SegmentSettings(
-            device=device, region=Region.whole(image.grid.shape), probabilities=True
-        )
-        found = finish(iter_segment(image, model, settings))
-        rows[case.name] = score_labels(found.labels, reference)
-        if found.probabilities is not None:
-            voxels.append(_voxels(found.labels, found.probabilities, reference, model))
+        rows[case.name] = _score_case(model, case, device, halves[done % 2])
     if not rows:
         return Scored({}, 1.0, {})
-    temperature = _fitted(voxels)
-    return Scored(_rounded(summarise(rows)), temperature, _calibration(voxels, temperature))
+    temperature = fit_temperature(
+        np.concatenate([half.chances for half in halves], axis=1),
+        np.concatenate([half.truth for half in halves]),
+    )
+    calibration = {"cases": len(rows), **_calibration(halves, temperature)}
+    return Scored(_rounded(summarise(rows)), temperature, calibration)
 
 
-def _voxels(labels: Volume, probabilities: Volume, reference: Volume, model: Model) -> _Voxels:
+def _score_case(
+    model: Model, case: Case, device: str, sample: VoxelSample
+) -> dict[str, dict[str, float | None]]:
+    """Return the scores of a case; its voxels go into the sample, slab by slab."""
+    image, reference = read_case(case)
     truth = reference.array()
-    chosen = np.flatnonzero((truth > 0) | (labels.array() > 0))
-    some = np.linspace(0, len(chosen) - 1, min(len(chosen), _VOXELS_PER_CASE)).astype(np.intp)
+    outputs = _outputs(model, int(truth.max()))
+    settings = SegmentSettings(
+        device=device, region=Region.whole(image.grid.shape), probabilities=True
+    )
+    work = iter_segment(image, model, settings, keep_probabilities=False)
+    while True:
+        try:
+            slab = next(work).slab
+        except StopIteration as stop:
+            found: Segmentation = stop.value
+            return score_labels(found.labels, reference)
+        if slab is not None and slab.probabilities is not None:
+            right = truth[slab.region.slices]
+            some = (right > 0) | (slab.labels > 0)
+            sample.add(slab.probabilities[some].T, outputs[right[some]])
+
+
+def _outputs(model: Model, highest: int) -> NDArray[np.intp]:
+    """Return the network's output for each label value up to the highest; 0 is background."""
     values = [entry.value for entry in model.card.labels]
-    outputs = np.zeros(max(*values, int(truth.max())) + 1, np.intp)
+    outputs = np.zeros(max(*values, highest) + 1, np.intp)
     outputs[values] = np.arange(1, len(values) + 1)
-    places = np.unravel_index(chosen[some], truth.shape)
-    return _Voxels(probabilities.array()[places].T, outputs[truth[places]])
+    return outputs
 
 
-def _fitted(voxels: Sequence[_Voxels]) -> float:
-    chances = np.concatenate([part.chances for part in voxels], axis=1)
-    return fit_temperature(chances, np.concatenate([part.truth for part in voxels]))
-
-
-def _calibration(voxels: Sequence[_Voxels], temperature: float) -> dict[str, Any]:
+def _calibration(halves: tuple[VoxelSample, VoxelSample], temperature: float) -> dict[str, Any]:
     """Measure errors of calibration and the order of uncertainties.
 
     ``ece`` is over voxels where reference or prediction is not background. These are chosen by the
@@ -108,32 +118,33 @@ def _calibration(voxels: Sequence[_Voxels], temperature: float) -> dict[str, Any
     """
     before, after, curve = Reliability(), Reliability(), RiskCoverage()
     before_found, after_found = Reliability(), Reliability()
-    halves = voxels[::2], voxels[1::2]
     for half, other in (halves, halves[::-1]):
-        foreign = _fitted(other) if other else 1.0
-        for part in half:
-            found = part.chances.argmax(axis=0)
-            right, labelled = found == part.truth, found > 0
-            chances = tempered(part.chances, foreign)
-            for every, some, confidence in (
-                (before, before_found, part.chances.max(axis=0)),
-                (after, after_found, chances.max(axis=0)),
-            ):
-                every.add(confidence, right)
-                some.add(confidence[labelled], right[labelled])
-            curve.add(uncertainty_of(chances, len(chances), softmax=True)[0], ~right)
+        foreign = fit_temperature(other.chances, other.truth)
+        found = half.chances.argmax(axis=0)
+        right, labelled = found == half.truth, found > 0
+        chances = tempered(half.chances, foreign)
+        for every, some, confidence in (
+            (before, before_found, half.chances.max(axis=0)),
+            (after, after_found, chances.max(axis=0)),
+        ):
+            every.add(confidence, right)
+            some.add(confidence[labelled], right[labelled])
+        curve.add(uncertainty_of(chances, len(chances), softmax=True)[0], ~right)
+    second = halves[1].seen > 0
     measured = {
-        "voxels": before.voxels,
+        "voxels": sum(half.seen for half in halves),
+        "voxels_drawn": before.voxels,
         "temperature": temperature,
         "ece_before": before.error,
-        "ece_after": after.error if halves[1] else None,
+        "ece_after": after.error if second else None,
         "ece_found_before": before_found.error,
-        "ece_found_after": after_found.error if halves[1] else None,
+        "ece_found_after": after_found.error if second else None,
         "risk": curve.risk,
         "risk_coverage_area": curve.area,
         "least_area": curve.least_area,
     }
-    return {"cases": len(voxels), **_rounded(measured)}
+    rounded: dict[str, Any] = _rounded(measured)
+    return rounded
 
 
 def _rounded(scores: Any) -> Any:

@@ -9,13 +9,15 @@ import os
 import time
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+import torch
 
 from napari_asmlp import zoo
 from napari_asmlp.inference import Step, enough_memory, iter_slabs
 from napari_asmlp.io import read_volume
-from napari_asmlp.model import Model
+from napari_asmlp.model import AnyModel, Model, segmenter
 from napari_asmlp.pipeline.outputs import Outputs
 from napari_asmlp.pipeline.partial import Partial
 from napari_asmlp.pipeline.plan import Plan, check_fit, make_plan
@@ -92,7 +94,7 @@ class Segmentation:
 
 def segment(
     volume: Volume | str | os.PathLike[str],
-    model: Model | str | os.PathLike[str] = "hippocampus",
+    model: AnyModel | str | os.PathLike[str] = "hippocampus",
     settings: SegmentSettings | None = None,
 ) -> Volume:
     """Label a volume.
@@ -118,7 +120,7 @@ def segment(
         volume = read_volume(volume)
     if not isinstance(model, Model):
         model = zoo.load(model)
-    return finish(iter_segment(volume, model, settings or SegmentSettings())).labels
+    return finish(iter_segment(volume, segmenter(model), settings or SegmentSettings())).labels
 
 
 def finish(work: Generator[Progress, None, Segmentation]) -> Segmentation:
@@ -132,7 +134,12 @@ def finish(work: Generator[Progress, None, Segmentation]) -> Segmentation:
 
 
 def iter_segment(
-    volume: Volume, model: Model, settings: SegmentSettings, partial: Partial | None = None
+    volume: Volume,
+    model: Model,
+    settings: SegmentSettings,
+    partial: Partial | None = None,
+    *,
+    keep_probabilities: bool = True,
 ) -> Generator[Progress, None, Segmentation]:
     """Label a volume window by window; see `segment`.
 
@@ -145,6 +152,7 @@ def iter_segment(
     partial : folder to keep finished planes in, so that a run which was stopped can go on; the
         results are read from there, until the caller removes it. None keeps them in memory: a byte
         or two a voxel for labels, but 4 for each class where probabilities are asked for.
+    keep_probabilities : False gives those asked for in the slabs of the progress only
 
     Yields
     ------
@@ -152,9 +160,10 @@ def iter_segment(
         Before the first and after each window.
     """
     check_fit(volume, model, settings)
-    plan = make_plan(volume, model, settings, in_memory=partial is None)
+    kept = replace(settings, probabilities=settings.probabilities and keep_probabilities)
+    plan = make_plan(volume, model, kept, in_memory=partial is None)
     record = _Record(describe_run(volume, model, settings), plan)
-    outputs = Outputs(volume, model, settings, plan, partial, record.described)
+    outputs = Outputs(volume, model, kept, plan, partial, record.described)
     slabs = SourceSlabs(
         plan.placement,
         model.card,
@@ -252,6 +261,7 @@ class _Record:
             "precision": self._settings.precision,
             "batch": self._settings.batch,
             "compiled": self._settings.compiled,
+            "threads": torch.get_num_threads(),
             "parts": self._settings.parts,
             "planned_memory_bytes": self._plan.memory,
             "peak_memory_bytes": peak_memory(),

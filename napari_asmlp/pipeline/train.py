@@ -14,20 +14,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_asmlp.errors import SettingsError
+from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
+from napari_asmlp.inference import enough_memory
 from napari_asmlp.io.files import check_distinct, check_file
 from napari_asmlp.model import SUFFIX, Card, Model, save_model
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.pipeline.scoring import score, scored_model
 from napari_asmlp.pipeline.train_plan import TrainPlan, check_data, make_train_plan, prepare_samples
 from napari_asmlp.provenance import now, peak_memory, versions
+from napari_asmlp.training.claims import Claims
 from napari_asmlp.training.dataset import Case
 from napari_asmlp.training.logs import Logs, LogWriter
 from napari_asmlp.training.recipe import RECIPE, Recipe
-from napari_asmlp.training.samples import check_classes
+from napari_asmlp.training.samples import check_classes, make_folder
 from napari_asmlp.training.state import split_of
 from napari_asmlp.training.trainer import Stage, TrainingRun, TrainProgress
-from napari_asmlp.zoo import label_table, load
+from napari_asmlp.zoo import label_table, load_segmenter
 
 _LARGEST_WINDOW = 160
 
@@ -72,6 +74,11 @@ class TrainJob:
         return self.folder / "checkpoint.pt"
 
     @property
+    def claims(self) -> Claims:
+        """Which files the unfinished run writes."""
+        return Claims(self.folder / "files.json")
+
+    @property
     def logs(self) -> Logs:
         """Where the record of the epochs goes."""
         return Logs(self.output.with_suffix(".csv"), self.plot, self.tensorboard)
@@ -86,7 +93,7 @@ class Trained:
 
 
 def iter_train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
-    """Train, score on the cases kept out, and write the model file.
+    """Train, write the model file, score it on the cases kept out, and write the scores into it.
 
     Yields
     ------
@@ -102,6 +109,7 @@ def iter_train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]
     try:
         trained = yield from _train(job)
         job.checkpoint.unlink(missing_ok=True)
+        job.claims.remove()
         return trained
     finally:
         if not (job.keep_samples or job.checkpoint.exists()):
@@ -109,12 +117,14 @@ def iter_train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]
 
 
 def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
-    start = None if job.init is None else load(job.init)
+    start = None if job.init is None else load_segmenter(job.init)
     earlier = start.card.split if start else {}
     # A run that was killed before its first checkpoint has left its folder: it begins anew.
     resume = job.resume and (job.checkpoint.exists() or not job.folder.exists())
     if resume:
         earlier = split_of(job.checkpoint, job.recipe)
+    make_folder(job.folder)
+    job.claims.add(job.logs.files)
     plan = yield from make_train_plan(job.dataset, job.volume, job.recipe, earlier)
     names = plan.dataset.label_names
     training, validation = yield from prepare_samples(plan, job.folder)
@@ -131,29 +141,54 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     )
     history = yield from _logged(run, network, LogWriter(job.logs, list(names.values())))
     model = Model(_card(job, plan, network), _rounded(network))
-    scored = yield from score(model, plan.split.kept_out, job.device)
-    model = scored_model(model, scored)
-    save_model(model, job.output, overwrite=job.overwrite)
-    model = replace(model, path=job.output)
+    model = yield from _scored(job, plan, model)
     return Trained(model, _report(job, plan, model, history))
+
+
+def _scored(job: TrainJob, plan: TrainPlan, model: Model) -> Generator[Stage, None, Model]:
+    """Write the model, score it, and write it with its scores: they may fail, it is not lost.
+
+    Raises
+    ------
+    AsmlpError
+        Where a case kept out cannot be scored.
+    """
+    overwrite = _may_replace(job, job.output)
+    job.claims.add([job.output])
+    save_model(model, job.output, overwrite=overwrite)
+    try:
+        with enough_memory("scores of the cases kept out"):
+            scored = yield from score(model, plan.split.kept_out, job.device)
+    except AsmlpError as error:
+        raise AsmlpError(
+            f"{job.output} is written, but without scores (--resume tries again): {error}"
+        ) from error
+    model = scored_model(model, scored)
+    save_model(model, job.output, overwrite=True)
+    return replace(model, path=job.output)
 
 
 def _check_outputs(job: TrainJob) -> None:
     if job.output.suffix != SUFFIX:
         raise SettingsError(f"{job.output}: a model file ends in {SUFFIX}")
+    if job.folder.exists() and not job.folder.is_dir():
+        raise OutputError(f"{job.folder}: a run keeps its state in a folder there; move that file")
     inputs = [] if job.init is None else [job.init]  # a bundled model's name is no such file
-    check_file(job.output, overwrite=job.overwrite, inputs=inputs)
+    check_file(job.output, overwrite=_may_replace(job, job.output), inputs=inputs)
     if job.checkpoint.exists() and not (job.resume or job.overwrite):
         raise SettingsError(
             f"{job.checkpoint}: an unfinished run lies there; --resume goes on with it,"
             " --overwrite begins anew"
         )
-    logs = job.logs
-    logs.check()
-    pictures = [path for path in (logs.table, logs.plot) if path is not None]
-    check_distinct([job.output, *pictures])
-    for path in pictures:
-        check_file(path, overwrite=job.overwrite or job.resume)
+    job.logs.check()
+    check_distinct([job.output, *job.logs.files])
+    for path in job.logs.files:
+        check_file(path, overwrite=_may_replace(job, path))
+
+
+def _may_replace(job: TrainJob, path: Path) -> bool:
+    """Tell whether an existing file may be replaced: as asked, or as that of the run resumed."""
+    return job.overwrite or (job.resume and path in job.claims)
 
 
 def _logged(

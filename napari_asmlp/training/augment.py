@@ -72,7 +72,11 @@ def random_crop(
 def _centre(
     sample: Sample, shape: tuple[int, int, int], generator: Generator, foreground: float
 ) -> Tensor:
-    """Place the crop anywhere inside the volume, or around it where it is the larger one."""
+    """Place the crop anywhere inside the volume, or around it where it is the larger one.
+
+    A crop around a voxel of a label has it at ``n // 2`` along an axis of n voxels: a crop that is
+    only shifted then holds voxels as they are, and no means of two neighbours.
+    """
     extent = torch.tensor(sample.classes.shape)
     middle, slack = (extent - 1) / 2, (extent - torch.tensor(shape)).abs() / 2
     anywhere = middle + slack * _uniform(3, generator)
@@ -82,6 +86,7 @@ def _centre(
     labels = np.unique(sample.places[:, 0])
     chosen = sample.places[sample.places[:, 0] == labels[int(label * len(labels))]]
     place = torch.from_numpy(chosen[int(voxel * len(chosen)), 1:])
+    place = place - (1 - torch.tensor(shape) % 2) / 2
     return torch.maximum(torch.minimum(place, middle + slack), middle - slack)
 
 

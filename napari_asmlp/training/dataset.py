@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -194,7 +195,17 @@ def _listed_cases(folder: Path, listed: list[Any]) -> list[Case]:
         image, labels = (_inside(folder, str(entry[key])) for key in ("image", "label"))
         cases.append(Case(base_name(image), (image,), labels))
     _check_listed_once(folder, cases)
-    return cases
+    return _named_apart(folder, cases)
+
+
+def _named_apart(folder: Path, cases: Sequence[Case]) -> list[Case]:
+    """Call cases of one name by the paths of their images in the data set."""
+    count, root = Counter(case.name for case in cases), folder.resolve()
+
+    def name(case: Case) -> str:
+        return case.name if count[case.name] == 1 else case.images[0].relative_to(root).as_posix()
+
+    return [replace(case, name=name(case)) for case in cases]
 
 
 def _check_listed_once(folder: Path, cases: Sequence[Case]) -> None:
@@ -230,7 +241,10 @@ def _named_cases(folder: Path) -> list[Case]:
         if match is None:
             raise SettingsError(f"{image}: not named NAME_0000 as nnU-Net has it")
         channels.setdefault(match[1], []).append(image)
-    labels = {base_name(path): path for path in volumes_in(folder / "labelsTr")}
+    labels: dict[str, Path] = {}
+    for path in volumes_in(folder / "labelsTr"):
+        if labels.setdefault(base_name(path), path) != path:
+            raise SettingsError(f"{labels[base_name(path)]} and {path.name}: one name; keep one")
     if lonely := sorted(set(channels) ^ set(labels)):
         raise SettingsError(f"{folder}: {lonely[0]} is not in both imagesTr and labelsTr")
     for name, paths in channels.items():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_asmlp.errors import SettingsError
-from napari_asmlp.io.files import replacing
+from napari_asmlp.io.files import check_folder, replacing
 from napari_asmlp.training.state import mean_dice
 
 if TYPE_CHECKING:
@@ -40,13 +40,20 @@ class Logs:
     plot: Path | None = None
     tensorboard: Path | None = None
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that are written, without the folder for events."""
+        return [self.table] if self.plot is None else [self.table, self.plot]
+
     def check(self) -> None:
-        """Raise a `SettingsError` where a library or a suffix is not there."""
+        """Raise an `AsmlpError` where a library, a suffix or a place to write is not there."""
         if self.plot is not None and self.plot.suffix not in PLOT_SUFFIXES:
             raise SettingsError(f"{self.plot}: a plot ends in {', '.join(PLOT_SUFFIXES)}")
         for wanted, library in ((self.plot, "matplotlib"), (self.tensorboard, "tensorboard")):
             if wanted is not None:
                 _require(library)
+        if self.tensorboard is not None:
+            check_folder(_first_existing(self.tensorboard))
 
 
 class LogWriter:
@@ -124,6 +131,11 @@ def _events(folder: Path) -> SummaryWriter:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=0)
+
+
+def _first_existing(folder: Path) -> Path:
+    """Return the folder, or that above it in which it can be made."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def _require(library: str) -> None:

@@ -26,3 +26,42 @@ def segmentation_loss(logits: Tensor, classes: Tensor) -> Tensor:
     total = torch.sum(probabilities + truth, dim=(0, 2, 3, 4))[1:]
     dice = (2 * overlap + 1) / (total + 1)
     return entropy + 1 - dice.mean()
+
+
+def token_shares(classes: Tensor, count: int, size: int) -> Tensor:
+    """Return how much of each token is of each class.
+
+    Parameters
+    ----------
+    classes : (B, X, Y, Z) int64, no `IGNORE`; extents that are multiples of `size`
+    count : classes, K
+    size : voxels of a token along each axis
+
+    Returns
+    -------
+    float32 (B, K, X / size, Y / size, Z / size), sums to 1 over K
+    """
+    batch, *shape = classes.shape
+    x, y, z = (n // size for n in shape)
+    cells = classes.view(batch, x, size, y, size, z, size).permute(0, 1, 3, 5, 2, 4, 6)
+    cells = cells.reshape(batch, x * y * z, size**3)
+    shares = torch.zeros(batch, x * y * z, count)
+    shares.scatter_add_(2, cells, torch.full(cells.shape, 1 / size**3))
+    return shares.permute(0, 2, 1).view(batch, count, x, y, z)
+
+
+def token_loss(logits: Tensor, shares: Tensor) -> Tensor:
+    """Mean of cross-entropy and 1 - soft Dice, where a token may be of several classes in part.
+
+    Parameters
+    ----------
+    logits : (B, K, x, y, z) float32, of tokens
+    shares : the same shape, from `token_shares`; all 0 where nobody annotated
+    """
+    known = shares.sum(dim=1, keepdim=True)
+    entropy = -(shares * logits.log_softmax(dim=1)).sum() / known.sum().clamp(min=1)
+    probabilities = logits.softmax(dim=1) * known
+    overlap = torch.sum(probabilities * shares, dim=(0, 2, 3, 4))[1:]
+    total = torch.sum(probabilities**2 + shares**2, dim=(0, 2, 3, 4))[1:]
+    dice = (2 * overlap + 1) / (total + 1)
+    return entropy + 1 - dice.mean()

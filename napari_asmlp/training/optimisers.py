@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from napari_asmlp.training.recipe import Recipe
+from napari_asmlp.training.recipe import BaseRecipe
 
 
-def make_optimisers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
+def make_optimisers(network: nn.Module, recipe: BaseRecipe) -> list[Optimizer]:
     """Return one optimiser, or two where Muon takes the hidden matrices.
 
     Norms and biases are not decayed. Muon is for linear layers from hidden channels to hidden
@@ -28,7 +28,7 @@ def make_optimisers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
     if matrices:
         optimisers.append(
             torch.optim.Muon(
-                matrices, lr=recipe.muon_learning_rate, weight_decay=recipe.weight_decay
+                matrices, lr=recipe.muon_learning_rate, weight_decay=recipe.muon_weight_decay
             )
         )
     for group in (group for optimiser in optimisers for group in optimiser.param_groups):
@@ -50,5 +50,5 @@ def _hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
     return [
         weight
         for name, weight in network.named_parameters()
-        if weight.ndim == 2 and not name.startswith("head")
+        if weight.ndim == 2 and not name.startswith(("embedding", "head"))
     ]

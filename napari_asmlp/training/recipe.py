@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import pydantic
 
@@ -43,29 +43,21 @@ class Augmentation:
     noise: Amount = 0.15
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides what a training run gives, beside its data.
+@dataclass(frozen=True, kw_only=True)
+class BaseRecipe:
+    """What all recipes have: the card's words, and how weights are learnt.
 
     Attributes
     ----------
-    spacing, crop : mm and voxels of the model grid; None takes them from the data's medians
     epochs : passes over the training cases, with a cosine decay of the learning rate over them
     minutes : where given, the run and its decay follow the clock instead of `epochs`, and what it
         gives depends on the machine's speed
-    memory_gib : what a training step may take, about; bounds a `crop` that is taken from the data
-    compiled : on a CPU, whether steps run in C++, compiled by the user's compiler: faster, and for
-        networks with ``layer`` norms and ``expand`` decoder
-    fold : ``K/N``: part K of N, by the cases' content, is kept out of training; ``all`` trains on
-        everything
-    foreground : how often a crop is centred on a labelled voxel, each label as often as the others
     optimiser : ``adamw``, or ``muon`` for the weights between hidden channels (Jordan et al.,
         2024) and AdamW for the others
-    muon_learning_rate : of those; `learning_rate` is AdamW's
+    muon_learning_rate, muon_weight_decay : of those; the others are AdamW's. A step takes the
+        product of both off a weight
     ema : decay of a moving average of the weights, which is then scored and shipped; 0 for none.
         In the first steps n it is (1 + n) / (10 + n) where that is less
-    patience : epochs without a better Dice on the cases kept out, after which the run stops; the
-        best weights are then shipped. None runs to the end and ships the last
     """
 
     name: str = ""
@@ -73,11 +65,6 @@ class Recipe:
     licence: str = "not stated"
     attribution: str = ""
     training_data: str = ""
-    network: AsmlpConfig = field(default_factory=AsmlpConfig)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    spacing: tuple[Millimetres, Millimetres, Millimetres] | None = None
-    crop: tuple[Positive, Positive, Positive] | None = None
-    memory_gib: Rate = 4.0
     epochs: Positive = 50
     minutes: Rate | None = None
     batch_size: Positive = 2
@@ -85,17 +72,42 @@ class Recipe:
     weight_decay: Amount = 1e-2
     optimiser: Literal["adamw", "muon"] = "muon"
     muon_learning_rate: Rate = 0.02
+    muon_weight_decay: Amount = 0.3
     ema: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.99
-    foreground: Fraction = 0.33
     warmup: Fraction = 0.03
-    validate_every: Positive = 2
-    patience: Positive | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    compiled: bool = False
-    fold: str = "1/5"
     seed: Annotated[int, pydantic.Field(ge=0, le=2**32 - 1)] = 0
 
     __pydantic_config__ = pydantic.ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Recipe(BaseRecipe):
+    """Everything that decides what a training run gives, beside its data; see `BaseRecipe` too.
+
+    Attributes
+    ----------
+    spacing, crop : mm and voxels of the model grid; None takes them from the data's medians
+    memory_gib : what a training step may take, about; bounds a `crop` that is taken from the data
+    compiled : on a CPU, whether steps run in C++, compiled by the user's compiler: faster, and for
+        networks with ``layer`` norms and ``expand`` decoder
+    fold : ``K/N``: part K of N, by the cases' content, is kept out of training; ``all`` trains on
+        everything
+    foreground : how often a crop is centred on a labelled voxel, each label as often as the others
+    patience : epochs without a better Dice on the cases kept out, after which the run stops; the
+        best weights are then shipped. None runs to the end and ships the last
+    """
+
+    network: AsmlpConfig = field(default_factory=AsmlpConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    spacing: tuple[Millimetres, Millimetres, Millimetres] | None = None
+    crop: tuple[Positive, Positive, Positive] | None = None
+    memory_gib: Rate = 4.0
+    foreground: Fraction = 0.33
+    validate_every: Positive = 2
+    patience: Positive | None = None
+    compiled: bool = False
+    fold: str = "1/5"
 
     def __post_init__(self) -> None:
         """Refuse a fold that is none, and patience with nothing to be patient about."""
@@ -113,13 +125,19 @@ class Recipe:
 
 
 RECIPE = pydantic.TypeAdapter(Recipe)
+R = TypeVar("R", bound=BaseRecipe)
 
 
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read a recipe file (TOML); raises `SettingsError` naming the entry that is wrong."""
+    return read_recipe_of(path, RECIPE)
+
+
+def read_recipe_of(path: str | os.PathLike[str], kind: pydantic.TypeAdapter[R]) -> R:
+    """Read a recipe file of a kind; raises `SettingsError` naming the entry that is wrong."""
     path = Path(path)
     try:
-        return RECIPE.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+        return kind.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise SettingsError(f"{path}: the recipe cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

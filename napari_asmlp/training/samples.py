@@ -18,7 +18,7 @@ import pydantic
 from numpy.typing import NDArray
 from skimage.transform import resize
 
-from napari_asmlp.errors import VolumeError
+from napari_asmlp.errors import OutputError, VolumeError
 from napari_asmlp.io.files import replacing
 from napari_asmlp.model import Preprocessing
 from napari_asmlp.preprocess import place, to_model_grid
@@ -90,13 +90,21 @@ def prepare(
     (key, name)
         Of each case once it is there, for a `SampleFolder`.
     """
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     for case in cases:
         key = _key(case, label_names, preprocessing)
         paths = _paths(folder, key)
         if not all(path.exists() for path in paths):
             _save(paths, read_sample(case, label_names, preprocessing))
         yield key, case.name
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there; raises `OutputError` where the system refuses."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
 
 
 def read_sample(case: Case, label_names: Mapping[int, str], preprocessing: Preprocessing) -> Sample:

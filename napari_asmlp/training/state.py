@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -18,8 +20,9 @@ from napari_asmlp.errors import ModelError, SettingsError
 from napari_asmlp.io.files import replacing
 from napari_asmlp.model import read_checkpoint
 from napari_asmlp.training.optimisers import make_optimisers
-from napari_asmlp.training.recipe import RECIPE, Recipe
+from napari_asmlp.training.recipe import BaseRecipe
 
+_GRADIENT_NORM = 1.0
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
@@ -46,7 +49,7 @@ class State:
     best: dict[str, Tensor] | None = None
 
     @classmethod
-    def new(cls, network: nn.Module, recipe: Recipe) -> State:
+    def new(cls, network: nn.Module, recipe: BaseRecipe) -> State:
         """Begin with the weights of `network`."""
         average = None
         if recipe.ema:
@@ -57,6 +60,21 @@ class State:
     def learnt(self) -> nn.Module:
         """The network that is scored and shipped: the average, where there is one."""
         return self.network if self.average is None else self.average.module
+
+    def descend(self, loss: Tensor) -> None:
+        """Take one step down the loss; raises `ModelError` where that is no number."""
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise ModelError(f"the loss became {value} at step {self.step}: learn more slowly")
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature is untyped
+        nn.utils.clip_grad_norm_(self.network.parameters(), _GRADIENT_NORM)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        self.losses.append(value)
 
     def best_epoch(self) -> int | None:
         """Return the first epoch of the highest mean Dice over labels."""
@@ -88,10 +106,10 @@ def mean_dice(scores: Mapping[Any, float]) -> float:
     return sum(scores.values()) / len(scores)
 
 
-def save_checkpoint(path: Path, state: State, recipe: Recipe, split: Mapping[str, Any]) -> None:
+def save_checkpoint(path: Path, state: State, recipe: BaseRecipe, split: Mapping[str, Any]) -> None:
     """Write all that a resumed run needs; the file appears whole or not at all."""
     content = {
-        "recipe": RECIPE.dump_json(recipe).decode(),
+        "recipe": _written(recipe),
         "split": json.dumps(split),
         "network": state.network.state_dict(),
         "optimisers": [optimiser.state_dict() for optimiser in state.optimisers],
@@ -108,7 +126,7 @@ def save_checkpoint(path: Path, state: State, recipe: Recipe, split: Mapping[str
         temporary.write_bytes(whole.getbuffer())
 
 
-def load_checkpoint(path: Path, state: State, recipe: Recipe) -> None:
+def load_checkpoint(path: Path, state: State, recipe: BaseRecipe) -> None:
     """Go back to a checkpoint; refuses one of another recipe."""
     content = _opened(path, recipe)
     try:
@@ -122,10 +140,11 @@ def load_checkpoint(path: Path, state: State, recipe: Recipe) -> None:
         state.losses = [float(loss) for loss in content["losses"]]
         state.history = json.loads(content["history"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: not a checkpoint of this network: {error}") from error
+        reason = " ".join(str(error).split())[:200]  # torch's own fills a page
+        raise ModelError(f"{path}: not a checkpoint of this network: {reason}") from error
 
 
-def split_of(path: Path, recipe: Recipe) -> dict[str, Any]:
+def split_of(path: Path, recipe: BaseRecipe) -> dict[str, Any]:
     """Return the split that a checkpoint was made with; refuses one of another recipe."""
     try:
         return dict(json.loads(_opened(path, recipe)["split"]))
@@ -133,8 +152,12 @@ def split_of(path: Path, recipe: Recipe) -> dict[str, Any]:
         raise ModelError(f"{path}: not a checkpoint of this version: {error}") from error
 
 
-def _opened(path: Path, recipe: Recipe) -> dict[str, Any]:
+def _opened(path: Path, recipe: BaseRecipe) -> dict[str, Any]:
     content = read_checkpoint(path)
-    if content.get("recipe") != RECIPE.dump_json(recipe).decode():
+    if content.get("recipe") != _written(recipe):
         raise SettingsError(f"{path}: was made with another recipe; resume with that one")
     return content
+
+
+def _written(recipe: BaseRecipe) -> str:
+    return pydantic.TypeAdapter(type(recipe)).dump_json(recipe).decode()

@@ -30,7 +30,6 @@ from napari_asmlp.training.state import State, load_checkpoint, save_checkpoint
 from napari_asmlp.training.validation import validate
 
 CHECKPOINT_SECONDS = 30.0
-_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ class TrainingRun:
         if self.resume:
             load_checkpoint(self.checkpoint, state, self.recipe)
         runs = self._form(network, DTYPES[precision])
-        clock = _Clock(state.seconds)
+        clock = Clock(state.seconds)
         try:
             while not self._is_over(state):
                 state.rate = set_rates(state.optimisers, self.recipe.warmup, self._fraction(state))
@@ -197,19 +196,11 @@ class TrainingRun:
 
     def _descend(self, state: State, loss: Tensor) -> None:
         """Take one step down the loss."""
-        value = float(loss.detach())
-        if not math.isfinite(value):
+        try:
+            state.descend(loss)
+        except ModelError:
             self.checkpoint.unlink(missing_ok=True)  # going on from it would end here again
-            raise ModelError(f"the loss became {value} at step {state.step}: learn more slowly")
-        for optimiser in state.optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature is untyped
-        nn.utils.clip_grad_norm_(state.network.parameters(), _GRADIENT_NORM)
-        for optimiser in state.optimisers:
-            optimiser.step()
-        if state.average is not None:
-            state.average.update_parameters(state.network)
-        state.losses.append(value)
+            raise
 
     def _close_epoch(self, state: State) -> TrainProgress:
         epoch = len(state.history) + 1  # not from the step: cases may have come since
@@ -240,7 +231,7 @@ class TrainingRun:
         save_checkpoint(self.checkpoint, state, self.recipe, self.split)
 
 
-class _Clock:
+class Clock:
     """Seconds of training, those of earlier sittings included."""
 
     def __init__(self, earlier: float) -> None:
@@ -249,9 +240,11 @@ class _Clock:
 
     @property
     def seconds(self) -> float:
+        """So far."""
         return time.monotonic() - self._start
 
     def checkpoint_is_due(self) -> bool:
+        """Tell whether the last one is old; it then counts as written."""
         if time.monotonic() - self._saved < CHECKPOINT_SECONDS:
             return False
         self._saved = time.monotonic()

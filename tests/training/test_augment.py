@@ -132,3 +132,18 @@ def test_a_crop_centred_at_the_border_stays_inside():
     crop = random_crop(sample, (6, 6, 6), STILL, generator(), 1.0)
     assert crop.classes[0, 0, 5] == 1
     assert (crop.image == 1).all()
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 6), (5, 6, 7), (24, 4, 5)])
+@pytest.mark.parametrize("flips", [(), (0, 1, 2)])
+def test_a_crop_around_a_label_holds_voxels_as_they_are(shape, flips):
+    """Noise is not blurred, whether a side is even, odd, or longer than the volume."""
+    image = np.random.default_rng(0).normal(size=(1, 16, 16, 16)).astype(np.float32)
+    classes = np.zeros((16, 16, 16), np.uint8)
+    classes[3:12, 8, 2:9] = 1
+    sample = Sample.of("noise", image, classes)
+    settings = replace(STILL, flip_axes=flips)
+    for seed in range(5):
+        crop = random_crop(sample, shape, settings, generator(seed), foreground=1.0)
+        distances = np.abs(crop.image.numpy().ravel()[:, None] - image.ravel()).min(axis=1)
+        assert distances.max() < 1e-4

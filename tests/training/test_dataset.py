@@ -39,6 +39,33 @@ def test_cases_of_the_nnunet_layout(folder):
     assert image.channels == 2
 
 
+def test_cases_of_one_file_name_are_told_apart(folder):
+    """In folders of their own, as a scan of each patient."""
+    index = json.loads((folder / "dataset.json").read_text())
+    for n, entry in enumerate(index["training"][:2]):
+        for key in ("image", "label"):
+            old = folder / entry[key]
+            new = old.parent / f"patient_{n}" / "scan.nii.gz"
+            new.parent.mkdir()
+            entry[key] = str(old.rename(new).relative_to(folder))
+    (folder / "dataset.json").write_text(json.dumps(index))
+    assert [case.name for case in read_dataset(folder).cases] == [
+        "imagesTr/patient_0/scan.nii.gz",
+        "imagesTr/patient_1/scan.nii.gz",
+        "ball_2",
+        "ball_3",
+    ]
+
+
+def test_labels_of_nnunet_that_are_there_twice_are_refused(tmp_path):
+    for room, name in (("imagesTr", "x_0000.nii"), ("labelsTr", "x.nii"), ("labelsTr", "x.mgz")):
+        (tmp_path / room).mkdir(exist_ok=True)
+        (tmp_path / room / name).touch()
+    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "a": 1}}')
+    with pytest.raises(SettingsError, match=r"x\.mgz and x\.nii: one name"):
+        read_dataset(tmp_path)
+
+
 @pytest.mark.parametrize("numbers", ["0000 0002", "0001"])
 def test_channels_of_nnunet_are_counted_from_zero(tmp_path, numbers):
     for room in ("imagesTr", "labelsTr"):

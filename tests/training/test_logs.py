@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from napari_asmlp.errors import SettingsError
+from napari_asmlp.errors import OutputError, SettingsError
 from napari_asmlp.training.logs import Logs, LogWriter
 
 ROWS = [
@@ -88,3 +88,12 @@ def test_a_library_that_is_not_there_is_named(tmp_path, monkeypatch, asked, libr
 def test_a_plot_of_no_known_kind_is_refused(tmp_path):
     with pytest.raises(SettingsError, match=r"p\.txt: a plot ends in \.png"):
         Logs(tmp_path / "t.csv", plot=tmp_path / "p.txt").check()
+
+
+def test_a_folder_for_events_that_cannot_be_made_is_named_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_asmlp.training.logs.find_spec", lambda name: True)
+    (tmp_path / "file").write_text("")
+    Logs(tmp_path / "t.csv", tensorboard=tmp_path / "a" / "b").check()
+    with pytest.raises(OutputError, match="file: is a file, not a folder"):
+        Logs(tmp_path / "t.csv", tensorboard=tmp_path / "file" / "events").check()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from napari_asmlp.training.losses import IGNORE, segmentation_loss
+from napari_asmlp.training.losses import IGNORE, segmentation_loss, token_loss, token_shares
 
 
 def logits_of(classes, certainty):
@@ -38,3 +38,21 @@ def test_voxels_nobody_annotated_do_not_count():
     torch.testing.assert_close(
         segmentation_loss(changed, partly), segmentation_loss(logits.detach(), partly)
     )
+
+
+def test_shares_are_of_the_voxels_of_a_token():
+    classes = torch.zeros(1, 2, 2, 4, dtype=torch.long)
+    classes[..., 2:] = 1
+    classes[0, 0, 0, 3] = 2
+    shares = token_shares(classes, 3, 2)
+    assert shares.shape == (1, 3, 1, 1, 2)
+    assert shares[0, :, 0, 0].T.tolist() == [[1, 0, 0], [0, 0.875, 0.125]]
+
+
+def test_a_sure_and_right_network_has_no_token_loss_and_unknown_tokens_do_not_count():
+    shares = torch.zeros(1, 2, 1, 1, 3)
+    shares[0, 0, 0, 0, 0] = shares[0, 1, 0, 0, 1] = 1  # the third token is nobody's
+    logits = 20 * shares
+    logits[0, 0, 0, 0, 2] = 50
+    assert token_loss(logits, shares) == pytest.approx(0, abs=1e-4)
+    assert token_loss(-logits, shares) > 10

@@ -201,6 +201,15 @@ def test_a_damaged_checkpoint_is_refused(samples, tmp_path):
         train(samples, tmp_path / "c.pt", resume=True)
 
 
+def test_a_checkpoint_of_other_labels_is_refused_in_one_line(samples, tmp_path):
+    train(samples, tmp_path / "c.pt", epochs=1)
+    network = Asmlp(replace(SMALL, out_channels=4))
+    run = TrainingRun(RECIPE, (16, 16, 16), samples, [], tmp_path / "c.pt", "cpu", resume=True)
+    with pytest.raises(ModelError, match=r"c\.pt: not a checkpoint of this network: ") as error:
+        next(run(network))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
 def test_an_exploding_loss_is_said(samples, tmp_path):
     broken = [replace(sample, image=sample.image * np.float32(np.nan)) for sample in samples]
     with pytest.raises(ModelError, match=r"the loss became nan at step 0"):
