@@ -56,7 +56,11 @@ def describe_run(volume: Volume, model: Model, settings: DataclassInstance) -> d
         "command": "segment",
         "input": None if path is None else {"path": str(path), "hash": file_hash(path)},
         "grid": volume.grid.describe(),
-        "model": {"name": model.card.name, "hash": model.hash},
+        "model": {
+            "name": model.card.name,
+            "path": None if model.path is None else str(model.path),
+            "hash": model.hash,
+        },
         "settings": values,
         "versions": versions(),
         "time": now(),

@@ -54,6 +54,7 @@ _GZIP = b"\x1f\x8b"
 _MGH_VERSION = b"\0\0\0\1"
 _MGH_HEADER_BYTES = 90  # from there to the voxels at byte 284 nothing is used
 _MGH_INTEGERS = (np.uint8, np.int16, np.int32)  # which every reader of MGH takes
+MGH_NUMBERS = (*_MGH_INTEGERS, np.float32)
 _OF_INTENSITIES = ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3")
 
 _REFUSED = 40  # nibabel's level of faults that leave a header without meaning
