@@ -111,7 +111,7 @@ def replaced(volume: Volume, voxels: NDArray[Any], grid: Grid) -> Volume:
     return replace(volume, data=voxels, grid=grid, path=None, header=None, title=volume.name)
 
 
-def scores(model: Model, pairs: list[Pair], change: Change, *, mirror: bool) -> dict[str, Any]:
+def scores(model: Model, pairs: list[Pair], change: Change, *, mirror: bool | None) -> dict[str, Any]:
     """Mean scores of all cases under one change."""
     cases = {}
     for number, (image, labels) in enumerate(pairs):
@@ -145,7 +145,7 @@ def main() -> None:
     print("| change | Dice | cost | HD95 mm |\n|---|---|---|---|")
     plain = None
     for name, change in changes().items():
-        mean = scores(model, pairs, change, mirror=given.tta)
+        mean = scores(model, pairs, change, mirror=given.tta or None)
         plain = mean["dice"] if plain is None else plain
         cost = plain - mean["dice"]
         print(f"| {name} | {mean['dice']:.4f} | {cost:.4f} | {mean['hd95_mm']:.2f} |", flush=True)

@@ -124,9 +124,9 @@ def _add_conduct(parser: argparse.ArgumentParser) -> None:
     """Describe how the work goes on."""
     parser.add_argument(
         "--tta",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
         help="run each window mirrored as well, along the axes the model was trained for, and"
-        " average",
+        " average (default: only where a region is small enough for that to take a moment)",
     )
     parser.add_argument(
         "--compiled",
@@ -156,7 +156,7 @@ def _size(text: str) -> int:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Segment every input; one that fails among several does not stop the others."""
-    model = zoo.load(zoo.default() if options.model is None else options.model)
+    model = zoo.load_segmenter(zoo.default() if options.model is None else options.model)
     resolve_precision(options.precision, resolve_device(options.device))
     settings = SegmentSettings(
         device=options.device,

@@ -33,6 +33,7 @@ _MOST_WINDOWS = 1_000_000
 # small; less where they are fitted to the volume.
 _OVERLAP, _LITTLE_OVERLAP = 0.25, 0.1
 _FEW_VOXELS = 1 << 22  # computed in seconds: windows need no fitting
+_MIRRORED_UNASKED = 1 << 20  # computed in a moment, so that running them mirrored as well is too
 # Windows larger than the card's may take the run up to this much memory, beside what the process
 # held before.
 _AMPLE = 2_000_000_000
@@ -98,7 +99,7 @@ def make_plan(volume: Volume, model: Model, settings: SegmentSettings, *, in_mem
     """
     card = model.card
     placement = place(volume.grid, card.preprocessing, settings.region)
-    inference = _inference(model, settings)
+    inference = _inference(model, settings, placement.model_grid.shape)
     need = _Need(volume, model, settings, placement, in_memory, resident_memory())
     shape = placement.model_grid.shape
     _check_machine(volume, model, placement, need.bytes(_smaller(card.window, shape), inference))
@@ -294,7 +295,7 @@ def _check_machine(volume: Volume, model: Model, placement: Placement, needed: i
         )
 
 
-def _inference(model: Model, settings: SegmentSettings) -> InferenceSettings:
+def _inference(model: Model, settings: SegmentSettings, shape: Triple) -> InferenceSettings:
     device, axes = resolve_device(settings.device), mirror_axes(model.card)
     precision = resolve_precision(settings.precision, device)
     compiles = device.type == "cpu" and precision != "fp16" and isinstance(model.network, Asmlp)
@@ -302,11 +303,17 @@ def _inference(model: Model, settings: SegmentSettings) -> InferenceSettings:
     return InferenceSettings(
         device,
         precision,
-        mirror_axes=axes if settings.mirror else (),
-        disagreement=settings.mirror and settings.uncertainty and bool(axes),
+        mirror_axes=axes if _mirrors(model.card, settings, shape) else (),
+        disagreement=bool(settings.mirror and settings.uncertainty and axes),
         softmax=model.card.activation == "softmax",
         compiled=compiled,
     )
+
+
+def _mirrors(card: Card, settings: SegmentSettings, shape: Triple) -> bool:
+    if settings.mirror is not None:
+        return settings.mirror
+    return "augmentation" in card.recipe and math.prod(shape) <= _MIRRORED_UNASKED
 
 
 def _smaller(one: Sequence[int], other: Sequence[int]) -> Triple:

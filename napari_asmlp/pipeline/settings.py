@@ -27,7 +27,8 @@ class SegmentSettings:
     probabilities : whether to keep the probability of each class
     uncertainty : whether to keep a map of it: entropy, and with `mirror` disagreement
     mirror : whether each window also runs mirrored, along the axes that the model was trained to
-        be mirrored along, or along all where its card does not say; the mean counts
+        be mirrored along, or along all where its card does not say; the mean counts. None mirrors
+        where that takes a moment: up to a million voxels, and the card says along which axes
     memory : bytes that the process may use at most; None sets no bound
     compiled : whether a CPU runs blocks compiled for it: seconds once, then faster; takes a C++
         compiler. None runs them where they have been compiled already
@@ -39,7 +40,7 @@ class SegmentSettings:
     region: Region | None = None
     probabilities: bool = False
     uncertainty: bool = False
-    mirror: bool = False
+    mirror: bool | None = None
     memory: int | None = None
     compiled: bool | None = None
 

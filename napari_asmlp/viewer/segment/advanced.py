@@ -63,7 +63,7 @@ class Advanced(QCollapsible):
             precision=self.precision.value,
             overlap=None if self.overlap.value < 0 else self.overlap.value,
             compiled=self.compiled.value or None,
-            mirror=self.mirror.value,
+            mirror=self.mirror.value or None,
             uncertainty=self.uncertainty.value,
             probabilities=self.probabilities.value,
         )
@@ -106,7 +106,7 @@ class Advanced(QCollapsible):
             "mirror",
             "Mirror windows",
             "Run each window mirrored as well, and average; a mirrored window takes as long as the"
-            " window itself",
+            " window itself. A small volume or region is mirrored even without this tick",
         )
         self.uncertainty = _tick(
             "uncertainty",

@@ -117,7 +117,7 @@ class Order:
         """Return the size of all that a run keeps on disk until it is done."""
         labels = smallest_unsigned(_highest(self.card)).itemsize
         maps = 4 * self.card.out_channels * self.settings.probabilities
-        maps += (1 + self.settings.mirror) * self.settings.uncertainty
+        maps += (1 + bool(self.settings.mirror)) * self.settings.uncertainty
         return (labels + maps) * math.prod(self.volume.grid.shape)
 
     def job(self, keep: Keep | None = None) -> Job:
@@ -140,7 +140,7 @@ class Order:
             return found
 
     def _segment(self, partial: Partial | None) -> Generator[Progress, None, Segmentation]:
-        model = zoo.load(self.model)
+        model = zoo.load_segmenter(self.model)
         # without its path: what counts is what the layer shows, not what its file holds by now
         volume = replace(self.volume, path=None, title=self.volume.name)
         return (yield from iter_segment(volume, model, self.settings, partial))
@@ -200,7 +200,7 @@ def progress_text(progress: Progress) -> str:
     if progress.rate:
         parts.append(f"{progress.rate:.1f} a second")
     if progress.seconds_left:  # neither before the first window nor after the last
-        parts.append(f"{_duration(progress.seconds_left)} left")
+        parts.append(f"{duration(progress.seconds_left)} left")
     return " · ".join(parts)
 
 
@@ -248,7 +248,8 @@ def _highest(card: Card) -> int:
     return max((entry.value for entry in card.labels), default=1)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in words, such as ``12 s``."""
     if seconds < 99.5:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min"
