@@ -13,20 +13,60 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, cast
 
 import pydantic
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
+from napari_asmlp.card import (
+    AnyCard,
+    Card,
+    ClassEntry,
+    ClassifierCard,
+    ClassifierInput,
+    Intensities,
+    LabelEntry,
+    Measurement,
+    Millimetres,
+    Preprocessing,
+)
 from napari_asmlp.errors import ModelError
 from napari_asmlp.io.files import replacing
-from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
+from napari_asmlp.networks.asmlp import Asmlp
+from napari_asmlp.networks.mixer import Mixer
+
+# The kinds of cards are asked for here, where models are.
+__all__ = [
+    "SUFFIX",
+    "AnyCard",
+    "AnyModel",
+    "Card",
+    "ClassEntry",
+    "Classifier",
+    "ClassifierCard",
+    "ClassifierInput",
+    "Intensities",
+    "LabelEntry",
+    "Measurement",
+    "Millimetres",
+    "Model",
+    "Preprocessing",
+    "classifier",
+    "load_model",
+    "not_finite",
+    "read_card",
+    "read_checkpoint",
+    "save_model",
+    "segmenter",
+    "wrong_kind",
+]
 
 SUFFIX = ".safetensors"
 _CARD_KEY = "napari_asmlp_card"
@@ -44,169 +84,22 @@ _DAMAGED = (
     zipfile.BadZipFile,
 )
 
-Colour = Annotated[str, pydantic.Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-Percent = Annotated[float, pydantic.Field(ge=0, le=100)]
-Millimetres = Annotated[float, pydantic.Field(ge=1e-4, le=1e6)]
-LabelValue = Annotated[int, pydantic.Field(ge=1, le=65535)]
-WindowSide = Annotated[int, pydantic.Field(ge=1, le=2048)]
-AxisCodes = Annotated[str, pydantic.Field(pattern=r"^[RLAPSI]{3}$")]
-
-
-@dataclass(frozen=True)
-class LabelEntry:
-    """One line of the label table: what an integer in the labels means."""
-
-    value: LabelValue
-    name: str
-    colour: Colour
-
-
-@dataclass(frozen=True)
-class Intensities:
-    """One scaling of a channel for all volumes, such as of CT, where a value has a meaning.
-
-    Attributes
-    ----------
-    low, high : what values are clipped to
-    mean, deviation : what is then taken off, and divided by
-    """
-
-    low: float
-    high: float
-    mean: float
-    deviation: Annotated[float, pydantic.Field(gt=0)]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a volume is brought to what the network was trained on.
-
-    Attributes
-    ----------
-    spacing : mm per voxel of the model grid; None keeps that of the source
-    axis_codes : orientation of the model grid, such as ``RAS``; None keeps that of the file
-    clip : lower and upper percentile that intensities are clipped to; None does not clip
-    normalisation : ``zscore`` (mean 0, deviation 1 over the volume or region) or ``none``
-    fixed : for each channel a scaling that takes the place of clip and normalisation, or None;
-        empty where no channel has one
-    """
-
-    spacing: tuple[Millimetres, Millimetres, Millimetres] | None = None
-    axis_codes: AxisCodes | None = "RAS"
-    clip: tuple[Percent, Percent] | None = (0.5, 99.5)
-    normalisation: Literal["zscore", "none"] = "zscore"
-    fixed: tuple[Intensities | None, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse axes that are none and percentiles the wrong way round."""
-        sides = ("LR", "PA", "IS")
-        codes = self.axis_codes
-        if codes and not all(any(code in side for code in codes) for side in sides):
-            raise ModelError(f"axis codes {codes!r}: give one each of L/R, P/A and I/S")
-        if self.clip is not None and not self.clip[0] < self.clip[1]:
-            raise ModelError(f"clip {self.clip}: the lower percentile comes first")
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a model is, may be used for, and how well it did.
-
-    Attributes
-    ----------
-    labels : the label table, without background; entry n belongs to the network's output n + 1
-        under ``softmax`` (output 0 is background), to output n under ``sigmoid``
-    window : voxels of an inference window on the model grid
-    field_of_view_mm : extent of the volumes it was trained on; None means any
-    temperature : what logits are divided by before the softmax, where probabilities are reported
-    scores : of the cases kept out of training, in the form of `napari_asmlp.evaluate.evaluate`
-    calibration : what probabilities and uncertainty were worth on these cases
-    split : which images were trained on and which kept out, by content (`training.folds`)
-    """
-
-    name: str
-    summary: str
-    labels: tuple[LabelEntry, ...]
-    network: AsmlpConfig
-    window: tuple[WindowSide, WindowSide, WindowSide]
-    architecture: Literal["asmlp"] = "asmlp"
-    activation: Literal["softmax", "sigmoid"] = "softmax"
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    field_of_view_mm: tuple[Millimetres, Millimetres, Millimetres] | None = None
-    licence: str = "not stated"
-    attribution: str = ""
-    training_data: str = ""
-    temperature: Annotated[float, pydantic.Field(ge=0.01, le=100)] = 1.0
-    scores: Mapping[str, Any] = field(default_factory=dict)
-    calibration: Mapping[str, Any] = field(default_factory=dict)
-    split: Mapping[str, Any] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    created: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-    __pydantic_config__ = pydantic.ConfigDict(extra="forbid")
-
-    def __post_init__(self) -> None:
-        """Refuse a label table or a window that does not fit the network."""
-        expected = self.out_channels - (self.activation == "softmax")
-        if len(self.labels) != expected:
-            raise ModelError(
-                f"model {self.name!r}: {len(self.labels)} labels for {self.out_channels}"
-                f" {self.activation} outputs, expected {expected}"
-            )
-        if any(n % self.multiple_of for n in self.window):
-            raise ModelError(
-                f"model {self.name!r}: window {self.window} is no multiple of {self.multiple_of}"
-            )
-        if len(self.preprocessing.fixed) not in (0, self.in_channels):
-            raise ModelError(
-                f"model {self.name!r}: {len(self.preprocessing.fixed)} scalings of intensities for"
-                f" {self.in_channels} channels"
-            )
-        if len({entry.value for entry in self.labels}) != len(self.labels):
-            raise ModelError(f"model {self.name!r}: a label value occurs twice in its table")
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of the volumes it takes."""
-        return self.network.in_channels
-
-    @property
-    def out_channels(self) -> int:
-        """Channels of its logits."""
-        return self.network.out_channels
-
-    @property
-    def multiple_of(self) -> int:
-        """Voxels that the extent of a window must be a multiple of."""
-        return self.network.multiple_of
-
-    @property
-    def mean_dice(self) -> float | None:
-        """Mean Dice over labels and cases kept out of training, where it was measured."""
-        found: Any = self.scores
-        for key in ("mean", "all", "dice"):
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return float(found) if isinstance(found, int | float) else None
-
-    @property
-    def label_names(self) -> dict[int, str]:
-        """Class name of each label value."""
-        return {entry.value: entry.name for entry in self.labels}
-
-
-_CARD = pydantic.TypeAdapter(Card)
+C = TypeVar("C", bound=AnyCard, default=Card)
+_CARD: pydantic.TypeAdapter[AnyCard] = pydantic.TypeAdapter(
+    Annotated[AnyCard, pydantic.Field(discriminator="architecture")]
+)
 
 
 @dataclass
-class Model:
-    """A network ready to run, and its card.
+class Model(Generic[C]):
+    """A network ready to run, and its card: a segmenter, unless its type says otherwise.
 
     Attributes
     ----------
-    network : (B, C, X, Y, Z) float32 -> logits (B, K, X, Y, Z)
+    network : (B, C, X, Y, Z) float32 -> logits (B, K, X, Y, Z); of a classifier (B, K)
     """
 
-    card: Card
+    card: C
     network: nn.Module
     path: Path | None = None
 
@@ -221,20 +114,47 @@ class Model:
         return "sha256:" + digest.hexdigest()
 
 
-def read_card(path: str | os.PathLike[str]) -> Card:
+Classifier = Model[ClassifierCard]
+AnyModel = Model[Card] | Model[ClassifierCard]
+
+
+def segmenter(model: AnyModel) -> Model:
+    """Return a model that segments; raises `ModelError` where it classifies."""
+    if isinstance(model.card, ClassifierCard):
+        raise wrong_kind(model.card)
+    return model
+
+
+def classifier(model: AnyModel) -> Classifier:
+    """Return a model that classifies; raises `ModelError` where it segments."""
+    if isinstance(model.card, Card):
+        raise wrong_kind(model.card)
+    return model
+
+
+def wrong_kind(card: AnyCard) -> ModelError:
+    """Return the error of a model that was asked for what only the other kind can do."""
+    if isinstance(card, ClassifierCard):
+        classes = ", ".join(card.class_names)
+        return ModelError(f"model {card.name!r} is a classifier ({classes}), not a segmenter")
+    labels = ", ".join(entry.name for entry in card.labels)
+    return ModelError(f"model {card.name!r} is a segmenter ({labels}), not a classifier")
+
+
+def read_card(path: str | os.PathLike[str]) -> AnyCard:
     """Read the card of a model file without its weights; raises `ModelError`."""
     card, _ = _open(Path(path), with_weights=False)
     return card
 
 
-def load_model(path: str | os.PathLike[str]) -> Model:
+def load_model(path: str | os.PathLike[str]) -> AnyModel:
     """Read a model file; raises `ModelError` naming the file and what is wrong with it."""
     path = Path(path)
     card, tensors = _open(path, with_weights=True)
     try:
         # On the meta device a card that claims a huge network allocates nothing.
         with torch.device("meta"):
-            network = Asmlp(card.network)
+            network = _network(card)
         weights = {key: tensor.float() for key, tensor in tensors.items()}
         network.load_state_dict(weights, assign=True)
     except RuntimeError as error:
@@ -242,11 +162,15 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         raise ModelError(f"{path.name}: the weights do not fit the card: {reason}") from error
     if broken := not_finite(weights):
         raise ModelError(f"{path.name}: damaged: {broken} holds NaN or infinity")
-    return Model(card, network.eval(), path)
+    return cast(AnyModel, Model(card, network.eval(), path))
+
+
+def _network(card: AnyCard) -> nn.Module:
+    return Asmlp(card.network) if isinstance(card, Card) else Mixer(card.network)
 
 
 def save_model(
-    model: Model, path: str | os.PathLike[str], *, overwrite: bool = False, half: bool = True
+    model: AnyModel, path: str | os.PathLike[str], *, overwrite: bool = False, half: bool = True
 ) -> Path:
     """Write a model file, weights as float16 or else float32; it appears whole or not at all."""
     path, dtype = Path(path), torch.float16 if half else torch.float32
@@ -293,7 +217,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def _open(path: Path, *, with_weights: bool) -> tuple[Card, dict[str, Tensor]]:
+def _open(path: Path, *, with_weights: bool) -> tuple[AnyCard, dict[str, Tensor]]:
     if path.suffix != SUFFIX:
         raise ModelError(
             f"{path.name}: a model file ends in {SUFFIX}; a checkpoint of the public"
@@ -313,12 +237,14 @@ def _open(path: Path, *, with_weights: bool) -> tuple[Card, dict[str, Tensor]]:
     return _parse_card(metadata[_CARD_KEY], path.name), tensors
 
 
-def _parse_card(text: str, name: str) -> Card:
+def _parse_card(text: str, name: str) -> AnyCard:
     try:
         return _CARD.validate_json(text)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "card"
+        # what is wrong within a card of either kind begins with its architecture
+        place = ".".join(str(part) for part in first["loc"][1:])
+        place = place or ("architecture" if first["type"].startswith("union_tag") else "card")
         raise ModelError(f"{name}: its card is wrong at {place}: {first['msg']}") from error
     except ModelError as error:
         raise ModelError(f"{name}: {error}") from error

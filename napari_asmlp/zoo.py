@@ -13,13 +13,19 @@ import platformdirs
 from napari_asmlp.errors import ModelError
 from napari_asmlp.model import (
     SUFFIX,
+    AnyCard,
+    AnyModel,
     Card,
+    Classifier,
+    ClassifierCard,
     LabelEntry,
     Model,
     Preprocessing,
+    classifier,
     load_model,
     read_card,
     read_checkpoint,
+    segmenter,
 )
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.networks.reference import import_reference
@@ -36,7 +42,7 @@ class ZooEntry:
 
     name: str
     path: Path
-    card: Card
+    card: AnyCard
     origin: Literal["bundled", "user"]
 
 
@@ -81,18 +87,36 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     raise ModelError(f"model {text!r}: neither a file nor one of the models here ({names})")
 
 
-def load(name_or_path: str | os.PathLike[str]) -> Model:
+def load(name_or_path: str | os.PathLike[str]) -> AnyModel:
     """Load a model by name or path; raises `ModelError`."""
     return load_model(find(name_or_path))
 
 
-def default() -> Path:
-    """Return the only bundled model; raises `ModelError` with the list where there is a choice."""
-    bundled = sorted(BUNDLED.glob(f"*{SUFFIX}"))
+def load_segmenter(name_or_path: str | os.PathLike[str]) -> Model:
+    """Load a model that segments by name or path; raises `ModelError`, for a classifier too."""
+    return segmenter(load(name_or_path))
+
+
+def load_classifier(name_or_path: str | os.PathLike[str]) -> Classifier:
+    """Load a model that classifies by name or path; raises `ModelError`, for a segmenter too."""
+    return classifier(load(name_or_path))
+
+
+def default(kind: type[Card | ClassifierCard] = Card) -> Path:
+    """Return the only bundled model of a kind; raises `ModelError` with the list otherwise."""
+    bundled = [path for path in sorted(BUNDLED.glob(f"*{SUFFIX}")) if _is_of(kind, path)]
     if len(bundled) == 1:
         return bundled[0]
     names = "|".join(path.stem for path in bundled)
     raise ModelError(f"say which model: --model {names or 'FILE'}")
+
+
+def _is_of(kind: type[Card | ClassifierCard], path: Path) -> bool:
+    """Say whether a file is a model of a kind; a damaged one is of none."""
+    try:
+        return isinstance(read_card(path), kind)
+    except ModelError:
+        return False
 
 
 def import_checkpoint(path: str | os.PathLike[str], shift_size: int = 5) -> Model:

@@ -24,7 +24,7 @@ from napari_asmlp.cli import common_options
 from napari_asmlp.cli.console import Console
 from napari_asmlp.errors import AsmlpError
 from napari_asmlp.grid import Grid, Triple
-from napari_asmlp.model import Model
+from napari_asmlp.model import ClassifierCard, Model
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.networks.compiled import compiled, library
 from napari_asmlp.networks.compiled_training import CompiledTraining, is_trainable
@@ -87,6 +87,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     for name, (path, origin) in zoo.model_paths().items():
         if origin == "bundled":
             loaded = zoo.load(path)
+            if isinstance(loaded.card, ClassifierCard):
+                continue
             model = replace(loaded, card=replace(loaded.card, field_of_view_mm=None), path=None)
             _say(f"\n{name}, windows of {_WINDOW}³ voxels; seconds for {_HEAD}³ are counted up")
             _say(

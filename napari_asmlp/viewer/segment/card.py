@@ -7,19 +7,19 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_asmlp.model import Card, LabelEntry
+    from napari_asmlp.card import Card, ClassEntry, LabelEntry
 
 
 def card_html(card: Card) -> str:
     """Return a card in a few lines: what it is for, labels, training, score, licence."""
-    lines = [escape(card.summary), "&nbsp; ".join(_swatch(entry) for entry in card.labels)]
+    lines = [escape(card.summary), "&nbsp; ".join(swatch(entry) for entry in card.labels)]
     facts = []
     if card.mean_dice is not None:
         facts.append(f"Dice {card.mean_dice:.2f}")
     if card.field_of_view_mm:
         extent = " × ".join(f"{mm:.0f}" for mm in card.field_of_view_mm)
-        facts.append(f"field of view {_unbroken(extent + ' mm')}")
-    facts.append(_unbroken(card.licence))
+        facts.append(f"field of view {unbroken(extent + ' mm')}")
+    facts.append(unbroken(card.licence))
     if card.training_data:
         lines.append(f"Trained on {escape(card.training_data)}")
     lines.append(" · ".join(facts))
@@ -30,7 +30,7 @@ def sizes_html(volumes_mm3: Mapping[str, float], entries: Iterable[LabelEntry]) 
     """Return the size of each class, one a line: a square, ``anterior 1702 mm³ (1.70 ml)``."""
     colours = {entry.name: entry.colour for entry in entries}
     rows = [
-        f"{_square(colours.get(name, '#999999'))} {escape(name)} {_size(mm3)}"
+        f"{square(colours.get(name, '#999999'))} {escape(name)} {_size(mm3)}"
         for name, mm3 in volumes_mm3.items()
     ]
     return "<br>".join(rows) or "No voxel was labelled."
@@ -41,7 +41,7 @@ def sizes_text(volumes_mm3: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {_size(mm3)}" for name, mm3 in volumes_mm3.items()) or "no labels"
 
 
-def _unbroken(text: str) -> str:
+def unbroken(text: str) -> str:
     """Escape a text that must stay on one line."""
     return escape(text).replace(" ", "&nbsp;").replace("-", "&#8209;")
 
@@ -50,9 +50,11 @@ def _size(mm3: float) -> str:
     return f"{mm3:.0f} mm³ ({mm3 / 1000:.2f} ml)"
 
 
-def _swatch(entry: LabelEntry) -> str:
-    return f"{_square(entry.colour)} {escape(entry.name)}"
+def swatch(entry: LabelEntry | ClassEntry) -> str:
+    """Return a square in a colour, and the name that has it."""
+    return f"{square(entry.colour)} {escape(entry.name)}"
 
 
-def _square(colour: str) -> str:
+def square(colour: str) -> str:
+    """Return a square in a colour such as ``#e69f00``."""
     return f'<span style="color:{escape(colour)}">■</span>'

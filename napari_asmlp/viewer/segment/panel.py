@@ -20,12 +20,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_asmlp.errors import AsmlpError, ModelError
+from napari_asmlp.model import Card
 from napari_asmlp.viewer.commands import export_labels_command
 from napari_asmlp.viewer.panel import Panel
 from napari_asmlp.viewer.region import RegionRow
 from napari_asmlp.viewer.region.row import lies_on
 from napari_asmlp.viewer.segment.advanced import Advanced
-from napari_asmlp.viewer.segment.card import sizes_html, sizes_text
+from napari_asmlp.viewer.segment.card import card_html, sizes_html, sizes_text
 from napari_asmlp.viewer.segment.live import LiveLabels, LiveRun
 from napari_asmlp.viewer.segment.maps import add_maps
 from napari_asmlp.viewer.segment.models import ModelChooser
@@ -165,7 +166,7 @@ class SegmentPanel(Panel):
 
     def _make_fields(self) -> None:
         self.image = ComboBox(choices=self._images, tooltip="The image layer to segment")
-        self.model = ModelChooser()
+        self.model = ModelChooser(Card, card_html)
         path = recall(_MODEL_KEY, "")
         if path:
             with suppress(ModelError):  # the file is gone: the first of the list is as good
