@@ -8,6 +8,8 @@ The names below are the whole public interface for scripts::
     labels = segment(volume, model="hippocampus")
     write_labels(labels, "labels.nii.gz")
 
+`classify` gives the class of a volume, or of each object of a label file.
+
 Each is imported when it is first asked for (PEP 562), so that importing the package, which napari
 does at start-up for every plugin, loads neither torch nor napari.
 """
@@ -20,17 +22,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_asmlp.grid import Grid
     from napari_asmlp.io import read_volume, write_labels
-    from napari_asmlp.pipeline import segment
+    from napari_asmlp.pipeline import classify, segment
     from napari_asmlp.volume import Volume
     from napari_asmlp.zoo import load as load_model
 
 __version__ = "0.1.0"
 
-__all__ = ["Grid", "Volume", "load_model", "read_volume", "segment", "write_labels"]
+__all__ = ["Grid", "Volume", "classify", "load_model", "read_volume", "segment", "write_labels"]
 
 _HOMES = {
     "Grid": ("grid", "Grid"),
     "Volume": ("volume", "Volume"),
+    "classify": ("pipeline", "classify"),
     "load_model": ("zoo", "load"),
     "read_volume": ("io", "read_volume"),
     "segment": ("pipeline", "segment"),
