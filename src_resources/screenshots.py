@@ -33,6 +33,8 @@ from qtpy.QtWidgets import QApplication, QDialog, QWidget
 from napari_asmlp.edit import Smooth
 from napari_asmlp.grid import Region
 from napari_asmlp.viewer import commands
+from napari_asmlp.viewer.classify.panel import MixerPanel
+from napari_asmlp.viewer.classify.saving import save_as
 from napari_asmlp.viewer.history import journal, recover
 from napari_asmlp.viewer.history.dialog import RecoverDialog
 from napari_asmlp.viewer.layers import volume_of
@@ -139,6 +141,60 @@ def export(viewer: napari.Viewer) -> QWidget:
     dialog = open_dialog()
     wait_until(lambda: dialog._counts is not None)
     return dialog
+
+
+@scene
+def measure(viewer: napari.Viewer) -> QWidget:
+    before = add_result(viewer)
+    data = before.data.copy()
+    data[:20] = 0  # as if somebody had cut a part off
+    planes = show_planes(viewer)
+    layer = viewer.add_labels(data, name="corrected", **looks_of(before))
+    panel = open_panel(viewer, "Measure")
+    panel.layer.value = layer
+    panel.compare.other.value = before
+    wait_until(lambda: not panel.is_busy and bool(panel.table.rows.shown))
+    panel.compare.button.click()
+    wait_until(lambda: not panel.compare.is_busy)
+    panel.table.selectRow(1)
+    planes.cursor.place()
+    return window_of(viewer)
+
+
+@scene
+def mixer(viewer: napari.Viewer) -> QWidget:
+    layer, is_long = add_cells(viewer)
+    panel = open_panel(viewer, "Mixer")
+    planes = show_planes(viewer)
+    panel.tabs.setCurrentWidget(panel.teach)
+    values = np.arange(1, len(is_long) + 1)
+    for name, those in (("round", values[~is_long]), ("long", values[is_long])):
+        panel.teach.new_class.setText(name)
+        panel.teach.add_button.click()
+        for value in those[:5]:
+            place = np.median(np.argwhere(layer.data == value), axis=0)
+            panel.picked.go_to(int(value), tuple(layer.data_to_world(place)))
+            panel.teach.named.emit(name)
+    panel.train()
+    wait_until(lambda: not panel.running.is_busy)
+    panel.picked.go_to(int(values[is_long][9]), ())
+    planes.cursor.place()
+    return window_of(viewer)
+
+
+@scene
+def mixer_model(viewer: napari.Viewer) -> QWidget:
+    mixer(viewer)
+    panel = viewer.window._qt_window.findChild(MixerPanel)
+    panel.by_model.choose(save_as(panel.record.order.model, str(OWN / "round or long")))
+    panel.tabs.setCurrentWidget(panel.by_model)
+    panel.classify()
+    wait_until(lambda: not panel.running.is_busy)
+    panel.picked.go_to(10, ())
+    panel.picked.layer.contour = 1  # so that the map is seen
+    panel.show_why()
+    wait_until(lambda: not panel.running.is_busy)
+    return window_of(viewer)
 
 
 @scene
@@ -252,6 +308,38 @@ def add_result(viewer: napari.Viewer) -> Any:
     labels = viewer.add_labels(data.copy(), **attributes)
     middle(viewer)
     return labels
+
+
+def add_cells(viewer: napari.Viewer) -> tuple[Any, Any]:
+    """Add round and long cells in place of the sample; returns the labels, and which are long."""
+    random, shape = np.random.default_rng(0), (40, 96, 96)
+    grid = np.indices(shape).transpose(1, 2, 3, 0)
+    labels = np.zeros(shape, np.uint16)
+    centres = [(k, j, i) for k in (10, 30) for j in range(8, 96, 16) for i in range(8, 96, 16)]
+    is_long = random.random(len(centres)) < 0.4
+    for value, (centre, stretched) in enumerate(zip(centres, is_long, strict=True), start=1):
+        along = random.normal(size=3)
+        along /= np.linalg.norm(along)
+        apart = grid - centre
+        length = apart @ along / (2.2 if stretched else 1)
+        across = np.linalg.norm(apart - (apart @ along)[..., None] * along, axis=-1)
+        labels[np.hypot(length, across) < random.uniform(2.5, 3.5)] = value
+    image = (100 + 60 * (labels > 0) + random.normal(0, 12, shape)).astype(np.float32)
+    viewer.layers.clear()
+    path = OWN / "cells.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(image.T, np.eye(4)), path)
+    viewer.open(str(path), plugin="napari-asmlp")
+    layer = commands.new_labels(viewer)
+    layer.data = labels
+    layer.name = "cell labels"
+    process(0.5)
+    return layer, is_long
+
+
+def looks_of(layer: Any) -> dict[str, Any]:
+    """Return what a layer of the same grid and labels needs besides its voxels."""
+    names = ("scale", "translate", "units", "axis_labels", "metadata", "colormap", "features")
+    return {name: getattr(layer, name) for name in names}
 
 
 def middle(viewer: napari.Viewer, planes: Any = None) -> None:

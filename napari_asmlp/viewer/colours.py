@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Colour = tuple[float, float, float, float]  # red, green, blue, opacity; 0 to 1
 
 _MOST_DEFAULTS = 255  # a table of all 65535 values would slow the display down
-_TRANSPARENT = (0.0, 0.0, 0.0, 0.0)
-_GREY = (0.6, 0.6, 0.6, 1.0)
+TRANSPARENT = (0.0, 0.0, 0.0, 0.0)
+GREY = (0.6, 0.6, 0.6, 1.0)
 # Okabe and Ito's colours, told apart by colour-blind people too, without the black
 _FIRST = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
@@ -46,7 +46,7 @@ def label_look(
         and ``name``.
     """
     entries = tuple(entries)
-    colours: dict[int | None, Any] = {None: _GREY, 0: _TRANSPARENT, **_default_colours()}
+    colours: dict[int | None, Any] = {None: GREY, 0: TRANSPARENT, **_default_colours()}
     colours.update((entry.value, entry.colour) for entry in entries)
     look: dict[str, Any] = {"colormap": DirectLabelColormap(color_dict=colours)}
     table = {**(names or {}), **{entry.value: entry.name for entry in entries}}
@@ -61,7 +61,7 @@ def colour_of(layer: Labels, value: int) -> Colour:
     colormap = layer.colormap
     if isinstance(colormap, DirectLabelColormap):
         known = colormap.color_dict
-        colour = known[value] if value in known else known.get(None, _GREY)
+        colour = known[value] if value in known else known.get(None, GREY)
     else:
         colour = colormap.model_copy(update={"use_selection": False}).map(value)
     red, green, blue, opacity = (float(part) for part in colour)
@@ -99,7 +99,7 @@ def _set_colours(layer: Labels, colours: Mapping[int, Colour]) -> None:
         table = dict(layer.colormap.color_dict)
     else:  # napari's own endless one, which cannot be changed in single values
         values = {*range(1, _MOST_DEFAULTS + 1), int(layer.selected_label)} - {0}
-        table = {None: _GREY, 0: _TRANSPARENT, **{v: colour_of(layer, v) for v in values}}
+        table = {None: GREY, 0: TRANSPARENT, **{v: colour_of(layer, v) for v in values}}
     table.update(colours)
     colormap = DirectLabelColormap(color_dict=table)
     # napari takes a new colormap as it is, and it would show all labels again

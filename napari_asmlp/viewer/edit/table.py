@@ -28,8 +28,9 @@ def class_names(layer: Labels) -> dict[int, str]:
     table = layer.features
     if not {"index", "name"} <= set(table.columns):
         return {}
-    pairs = zip(table["index"], table["name"], strict=True)
-    return {int(value): str(name) for value, name in pairs if int(value) > 0}
+    named = table[table["name"].notna()]
+    pairs = zip(named["index"], named["name"], strict=True)
+    return {int(value): str(name) for value, name in pairs if int(value) > 0 and str(name)}
 
 
 def title_of(value: int, names: Mapping[int, str]) -> str:
@@ -124,9 +125,13 @@ def _write(layer: Labels, names: Mapping[int, str]) -> None:
     old = layer.features
     indexed = "index" in old.columns
     rows = {int(value): row for row, value in enumerate(old["index"])} if indexed else {}
-    table: dict[str, list[Any]] = {"index": [0, *sorted(names)]}
-    table["name"] = ["background", *(names[value] for value in table["index"][1:])]
-    for column in old.columns.difference(["index", "name"], sort=False):
-        kept = list(old[column]) if indexed else []
+    others = old.columns.difference(["index", "name"], sort=False)
+    kept_rows = rows if len(others) else {}
+    table: dict[str, list[Any]] = {"index": sorted({0, *names, *kept_rows})}
+    table["name"] = [names.get(value) for value in table["index"]]
+    table["name"][0] = "background"
+    for column in others:
+        known = old[column].astype(object)  # napari would write nan as a word among words
+        kept = list(known.where(known.notna(), None)) if indexed else []
         table[column] = [kept[rows[v]] if v in rows and kept else None for v in table["index"]]
     layer.features = table
