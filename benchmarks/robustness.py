@@ -111,7 +111,9 @@ def replaced(volume: Volume, voxels: NDArray[Any], grid: Grid) -> Volume:
     return replace(volume, data=voxels, grid=grid, path=None, header=None, title=volume.name)
 
 
-def scores(model: Model, pairs: list[Pair], change: Change, *, mirror: bool | None) -> dict[str, Any]:
+def scores(
+    model: Model, pairs: list[Pair], change: Change, *, mirror: bool | None
+) -> dict[str, Any]:
     """Mean scores of all cases under one change."""
     cases = {}
     for number, (image, labels) in enumerate(pairs):

@@ -3,9 +3,10 @@
     python src_resources/hippocampus.py DATASET FOLDER [--only 1/5 | all] [--threads 1]
 
 May be ended at any time and given again: what is done is kept, and a training under way goes on.
-With --only it trains one fold, or the model of all cases, so that they can run side by side. When
-all six are there it writes FOLDER/hippocampus.safetensors: weights learnt from all cases, and on
-the card scores, temperature and calibration of the folds. `model_card.py` writes its page.
+With --only it trains one fold, or the model of all cases, so that they can run side by side. Once
+the latter and at least one fold are there it writes FOLDER/hippocampus.safetensors: weights learnt
+from all cases, and on the card scores, temperature and calibration of the folds that are done.
+`model_card.py` writes its page.
 """
 
 from __future__ import annotations
@@ -47,10 +48,11 @@ def main() -> None:
     options.folder.mkdir(exist_ok=True)
     for fold in [options.only] if options.only else [*FOLDS, "all"]:
         train(options.dataset, report_of(options.folder, fold), fold, options.threads)
-    reports = [report_of(options.folder, fold) for fold in (*FOLDS, "all")]
-    if all(path.exists() for path in reports):
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in reports[:-1]]
-        finished = with_scores(load_model(reports[-1].with_suffix(".safetensors")), found)
+    last = report_of(options.folder, "all")
+    done = [path for fold in FOLDS if (path := report_of(options.folder, fold)).exists()]
+    if done and last.exists():
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in done]
+        finished = with_scores(load_model(last.with_suffix(".safetensors")), found)
         path = save_model(finished, options.folder / "hippocampus.safetensors", overwrite=True)
         print(f"{path}; to ship it, say in the recipe:\n# Shipped file: {load_model(path).hash}")
 
@@ -97,8 +99,8 @@ def with_scores(model: Model, reports: Sequence[Mapping[str, Any]]) -> Model:
         scores=summarise(cases),
         temperature=temperature,
         calibration=calibration,
-        training_data=f"{model.card.training_data.rpartition(':')[0]}: {len(cases)} cases;"
-        f" scores are of {len(found)} folds",
+        training_data=f"{model.card.training_data}; scores are of {len(cases)} cases, each by a"
+        f" model of the same recipe that had not seen it ({len(found)} of 5 folds)",
     )
     return replace(model, card=card, path=None)
 

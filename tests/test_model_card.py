@@ -114,4 +114,5 @@ def test_the_card_of_the_final_model_has_the_scores_of_the_folds(scripts):
     assert card.mean_dice == pytest.approx(0.7)
     assert card.temperature == pytest.approx(2.0)
     assert card.calibration["ece_before"] == pytest.approx(0.3)
-    assert card.training_data == "crops: 2 cases; scores are of 2 folds"
+    assert card.training_data.startswith("crops: 3 cases, 0 kept out; scores are of 2 cases")
+    assert card.training_data.endswith("(2 of 5 folds)")
