@@ -164,6 +164,8 @@ def format_table(items: Sequence[Item]) -> str:
         rows.append(
             [Path(item.input).name, value, item.class_name, f"{item.confidence:.3f}", *shares]
         )
+    # names come from a stranger's model file, and a terminal obeys what is not printable
+    rows = [["".join(c if c.isprintable() else "?" for c in cell) for cell in row] for row in rows]
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

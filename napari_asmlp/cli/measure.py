@@ -42,7 +42,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Measure, and write the table."""
     inputs = [path for path in (options.labels, options.image) if path is not None]
     if options.output is not None:
-        check_file(options.output, overwrite=options.overwrite, inputs=inputs)
+        tables = [table] if (table := find_names(options.labels)) else []
+        check_file(options.output, overwrite=options.overwrite, inputs=[*inputs, *tables])
     labels, image = _opened(options)
     labels = replace(labels, label_names=_names_beside(options.labels, console))
     rows = console.follow(iter_measure(labels, image, objects=options.objects), "measuring")
@@ -61,7 +62,7 @@ def _opened(options: argparse.Namespace) -> tuple[Volume, Volume | None]:
     counts = {path: read_volume(path).channels for path in paths}
     chosen = options.volume
     if chosen and max(counts.values()) == 1:
-        raise SettingsError(f"volume {chosen}: {' and '.join(map(str, paths))} hold one each")
+        raise SettingsError(f"volume {chosen} of {' and '.join(map(str, paths))}: there is one")
     for path, count in counts.items():
         if count > 1 and chosen is None:
             raise SettingsError(f"{path}: holds {count} volumes: choose one with --volume N")

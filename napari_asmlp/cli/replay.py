@@ -97,13 +97,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
     content = _content(path)
     record = _parsed(content, path)
     if options.volume not in (None, record.volume):
-        raise SettingsError(f"--volume {options.volume}: {path} is of volume {record.volume}")
+        kept = "the whole file" if record.volume is None else f"volume {record.volume}"
+        raise SettingsError(f"--volume {options.volume}: {path} is of {kept}")
     source, model = _sources(options, record)
     if record.threads is not None and options.threads is None:
         torch.set_num_threads(record.threads)
     like_segment = argparse.Namespace(
         inputs=[source],
         output=options.output or _beside(path, record),
+        model=model,
         volume=record.volume,
         region=record.region,
         probabilities=options.probabilities,
@@ -148,8 +150,9 @@ def _parsed(content: Mapping[str, Any], path: Path) -> Record:
     if content.get("input") is None:
         raise SettingsError(f"{path}: its volume came from no file, so it cannot be run again")
     settings = content.get("settings")
-    known = settings if isinstance(settings, dict) else {}
-    values = {**content, "settings": {**known, "region": None}, "region": known.get("region")}
+    if not isinstance(settings, dict):  # defaults in their place would be another run
+        raise SettingsError(f"{path}: no record of a run: it holds no settings")
+    values = {**content, "settings": {**settings, "region": None}, "region": settings.get("region")}
     try:
         return _RECORD.validate_python(values)
     except pydantic.ValidationError as error:

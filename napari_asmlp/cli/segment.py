@@ -273,6 +273,8 @@ def _check_outputs(options: argparse.Namespace, tasks: list[Task], *, single: bo
     if is_new:
         check_folder(folder.parent)
     inputs = [task.source for task in tasks]
+    if options.model is not None:
+        inputs.append(zoo.find(options.model))
     check_distinct([path for task in tasks for path in (task.output, task.record)] + extras)
     allowed = {"overwrite": options.overwrite, "inputs": inputs}
     for path in volumes:

@@ -39,6 +39,7 @@ def replacing(path: AnyPath, *, overwrite: bool = False) -> Iterator[Path]:
         temporary.chmod(mode)  # whatever the body's writer thinks that others may do
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
+        _refuse_special(path)
         if not overwrite:
             refuse_existing(path)
         temporary.replace(path)
@@ -92,6 +93,7 @@ def check_file(
         _refuse_input(file, inputs)
         if file.is_dir():
             raise OutputError(f"{file}: is a folder; give the name of a file")
+        _refuse_special(file)
         if not overwrite:
             refuse_existing(file)
     except OSError as error:
@@ -126,6 +128,15 @@ def refuse_existing(path: Path) -> None:
     """Raise an OutputError if there is a file at `path`."""
     if path.exists():
         raise OutputError(f"{path}: exists already; choose another name or give --overwrite")
+
+
+def _refuse_special(file: Path) -> None:
+    """Raise an OutputError if there is a device or a pipe, such as ``/dev/null``, at `file`.
+
+    A file renamed to it would take its place, for whoever else uses it too.
+    """
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise OutputError(f"{file}: is no ordinary file; give the name of one")
 
 
 def _refuse_input(file: Path, inputs: Iterable[AnyPath]) -> None:

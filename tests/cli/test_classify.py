@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from napari_asmlp.cli import main
+from napari_asmlp.cli.classify import format_table
 from napari_asmlp.io import write_labels, write_volume
 from napari_asmlp.model import save_model
+from napari_asmlp.pipeline.classification import Item
 from napari_asmlp.volume import Volume
 from tests.models import small_model
 from tests.test_classification import cells, corner_volume, image, model_of
@@ -86,6 +88,13 @@ def test_a_table_for_people(call):
     for row in rows:
         assert float(row[3]) == max(float(p) for p in row[4:])
     assert call(*words, "--quiet")[1] == ""
+
+
+def test_a_name_from_a_model_file_cannot_steer_the_terminal():
+    item = Item("a\x1b[2J.nii", None, "red\nline", {"red\nline": 1.0})
+    head, row = format_table([item]).splitlines()
+    assert head.endswith("red?line")
+    assert row.split()[:2] == ["a?[2J.nii", "red?line"]
 
 
 def test_connected_pieces_are_objects_of_their_own(call):

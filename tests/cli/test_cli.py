@@ -192,6 +192,7 @@ def test_bad_volumes_are_answered_in_one_line(call, files, make):
         ((*SEGMENT, "l.nii.gz", "--probabilities", "./l.nii.gz"), "two outputs"),
         ((*SEGMENT, "l.nii.gz", "--report", "l.nii.gz.json"), "two outputs"),
         ((*SEGMENT, "l.nii.gz", "--report", "scan.nii.gz", "--overwrite"), "is the input"),
+        ((*SEGMENT, "l.nii.gz", "--report", "m.safetensors", "--overwrite"), "is the input"),
         ((*SEGMENT, "l.nii.gz", "--report", ".", "--overwrite"), "is a folder"),
         ((*SEGMENT, "l.nii.gz", "--overlap", "much"), "'much'"),
         ((*SEGMENT, "l.nii.gz", "--memory", "much"), "'much'"),

@@ -85,11 +85,12 @@ def test_a_file_is_written_once(call, folder):
     assert (folder / "t.csv").read_bytes() != before
 
 
-def test_the_inputs_are_never_written_to(call, folder):
-    before = (folder / "scan.nii.gz").read_bytes()
-    status, _, err = call("--image", "scan.nii.gz", "-o", "scan.nii.gz", "--overwrite")
+@pytest.mark.parametrize("name", ["labels.nii.gz", "scan.nii.gz", "labels.labels.txt"])
+def test_the_inputs_are_never_written_to(call, folder, name):
+    before = (folder / name).read_bytes()
+    status, _, err = call("--image", "scan.nii.gz", "-o", name, "--overwrite")
     assert status == 2 and "is the input" in err
-    assert (folder / "scan.nii.gz").read_bytes() == before
+    assert (folder / name).read_bytes() == before
 
 
 def test_one_volume_of_several_is_chosen(call):

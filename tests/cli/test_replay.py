@@ -104,6 +104,7 @@ def test_other_versions_and_edited_labels_are_said(call, recorded):
         ({"command": "train"}, "records 'train'"),
         ({"command": "classify"}, "records 'classify'"),
         ({"input": None}, "came from no file"),
+        ({"settings": 3}, "no settings"),
         ({"settings": {"overlap": 7}}, "overlap 7"),
         ({"settings": {"mirror": "perhaps"}}, "settings.mirror"),
         ({"model": 3}, "no record of a run: model"),

@@ -74,6 +74,22 @@ def test_a_failed_write_leaves_things_as_they_were(tmp_path, fault, raised, befo
     assert not before or path.read_text() == before
 
 
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+
+    with pytest.raises(OutputError, match="no ordinary file"):
+        files.check_file(pipe, overwrite=True)
+    with (
+        pytest.raises(OutputError, match="no ordinary file"),
+        replacing(pipe, overwrite=True) as temporary,
+    ):
+        temporary.write_text("a,b")
+
+    assert pipe.is_fifo()
+    assert names(tmp_path) == ["pipe.csv"]
+
+
 def test_a_file_that_appeared_meanwhile_is_kept(tmp_path):
     path = tmp_path / "labels.nii"
 

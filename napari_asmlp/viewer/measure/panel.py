@@ -133,8 +133,9 @@ class MeasurePanel(Panel):
                 self, "Save measurements", suggested, "Table (*.csv)"
             )
             if chosen:
-                # the dialog has asked about the name that was typed, not about one we complete
-                path = Path(chosen if Path(chosen).suffix else f"{chosen}.csv")
+                # the dialog has asked about the name that was typed, not about one we complete;
+                # and a table never takes the place of a volume
+                path = Path(chosen if chosen.lower().endswith(".csv") else f"{chosen}.csv")
                 rows = self.table.rows
                 save_table(path, rows.table.saved, rows.shown, overwrite=str(path) == chosen)
                 show_info(f"Measurements written to {path}")

@@ -183,6 +183,15 @@ def test_a_file_that_the_dialog_did_not_ask_about_is_kept(measures, tmp_path, mo
     assert (tmp_path / "mine.csv").read_text() == "precious"
 
 
+def test_a_table_never_takes_the_place_of_a_volume(measures, tmp_path, monkeypatch):
+    (tmp_path / "mine.nii.gz").write_text("precious")
+    chosen = str(tmp_path / "mine.nii.gz")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (chosen, ""))
+    measures.save()
+    assert (tmp_path / "mine.nii.gz").read_text() == "precious"
+    assert (tmp_path / "mine.nii.gz.csv").read_text().startswith("label,name,voxels")
+
+
 def test_filtered_rows_are_counted(measures):
     measures.filter.setText("liver")
     assert column(measures, "label") == [1]
