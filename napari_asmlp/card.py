@@ -276,6 +276,11 @@ class ClassifierCard(BaseCard):
             raise ModelError(
                 f"model {self.name!r}: {channels} channels for an input of kind {self.input.what!r}"
             )
+        mirrored = self.network.mirror_axes and not self.network.fixed_channels
+        if self.input.measurements and mirrored:
+            raise ModelError(
+                f"model {self.name!r}: would mirror its measurements; fix their channel"
+            )
         if len(self.input.measurements) > self.network.patch_size**3:
             raise ModelError(f"model {self.name!r}: more measurements than a patch has voxels")
 

@@ -85,6 +85,13 @@ def test_cards_that_cannot_be_are_refused_where_they_are_wrong(path, changes, wo
         ({"input": ClassifierInput("object", thickness=True)}, "2 channels for .* 'object'"),
         ({"input": ClassifierInput("mask")}, "2 channels for .* 'mask'"),
         ({"classes": (ClassEntry("a", "#000000"),)}, "1 classes"),
+        (
+            {
+                "input": ClassifierInput("mask", measurements=(Measurement("volume", 0, 1),)),
+                "network": replace(CARD.network, mirror_axes=(0,)),
+            },
+            "would mirror its measurements",
+        ),
     ],
 )
 def test_cards_are_checked_where_they_are_made(changes, words):

@@ -15,6 +15,7 @@ from napari_asmlp.preprocess.objects import (
     intensity_measurements,
     object_boxes,
     shape_measurements,
+    thickness_measurements,
 )
 from napari_asmlp.volume import Volume
 
@@ -43,7 +44,7 @@ def labels(array, **changes):
 
 def test_an_input_on_the_grid_of_the_volume_is_the_volume():
     array = noise((4, 4, 4))
-    seen = volume_input(volume(array), replace(PLAIN, spacing=(1, 1, 1)), SIZE)
+    seen = volume_input(volume(array), replace(PLAIN, spacing=(1, 1, 1)), NETWORK)
     np.testing.assert_allclose(seen.array, array[np.newaxis], atol=1e-6)
     np.testing.assert_allclose(seen.frame.back(seen.array[0]), array, atol=1e-6)
 
@@ -56,6 +57,14 @@ def test_twice_as_coarse_weighs_one_three_three_one():
     )
     # voxels of the input lie at 0.5, 2.5, 4.5 and 6.5; that at 2.5 sees 1, 2, 3, 4
     np.testing.assert_allclose(frame.forth(array).ravel(), [0, 3, 1, 0])
+
+
+def test_a_voxel_as_long_as_millions_of_the_volume_costs_no_more():
+    # of steps over 10^10 voxels, as a wrong unit makes them, no list can be made
+    grid = upright((2, 2, 2), 1e-4, 1e-4, 1e-4)
+    frame = make_frame(grid, Region.whole(grid.shape), (1, 1, 1), spacing=(1e6, 1e6, 1e6))
+    # triangular weights over 2 x 10^10 voxels of 10^10 a side: each is 1 in 10^10 along an axis
+    np.testing.assert_allclose(frame.forth(np.ones((2, 2, 2))), 8e-30, rtol=1e-5)
 
 
 def test_what_lies_beyond_the_volume_fades_into_the_value_outside():
@@ -79,8 +88,8 @@ def test_the_orientation_of_the_file_does_not_matter(codes):
     turn = grid.orientation(codes)
     turned = Volume(turn.apply(array), grid.reoriented(turn))
     recipe = replace(PLAIN, margin=0.2)
-    one = volume_input(Volume(array, grid), recipe, SIZE)
-    other = volume_input(turned, recipe, SIZE)
+    one = volume_input(Volume(array, grid), recipe, NETWORK)
+    other = volume_input(turned, recipe, NETWORK)
     np.testing.assert_allclose(other.array, one.array, atol=1e-5)
     back = other.frame.back(one.array[0])
     np.testing.assert_allclose(turn.undo(back), one.frame.back(one.array[0]), atol=1e-5)
@@ -89,7 +98,7 @@ def test_the_orientation_of_the_file_does_not_matter(codes):
 def test_without_axis_codes_the_axes_of_the_file_stay():
     array = noise((4, 4, 4))
     grid = Grid(array.shape, np.array([[0, -1, 0, 3], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]]))
-    seen = volume_input(Volume(array, grid), replace(PLAIN, axis_codes=None), SIZE)
+    seen = volume_input(Volume(array, grid), replace(PLAIN, axis_codes=None), NETWORK)
     np.testing.assert_allclose(seen.array[0], array, atol=1e-6)
 
 
@@ -97,8 +106,8 @@ def test_a_region_is_seen_as_if_it_were_the_volume():
     array = noise((9, 9, 9))
     region = Region((2, 3, 1), (7, 8, 6))
     recipe = ClassifierInput()
-    seen = volume_input(volume(array), recipe, SIZE, region)
-    alone = volume_input(volume(array[region.slices]), recipe, SIZE)
+    seen = volume_input(volume(array), recipe, NETWORK, region)
+    alone = volume_input(volume(array[region.slices]), recipe, NETWORK)
     np.testing.assert_array_equal(seen.array, alone.array)
     assert seen.frame.region == region
 
@@ -109,13 +118,13 @@ def test_nan_is_the_lowest_value():
     broken[1, 2, 3] = np.nan
     array[1, 2, 3] = np.nanmin(broken)
     recipe = ClassifierInput()
-    one, other = (volume_input(volume(a), recipe, SIZE).array for a in (array, broken))
+    one, other = (volume_input(volume(a), recipe, NETWORK).array for a in (array, broken))
     np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5, 2), (3, 3, 3)])
 def test_volumes_smaller_than_a_patch_are_seen(shape):
-    seen = volume_input(volume(noise(shape)), PLAIN, SIZE)
+    seen = volume_input(volume(noise(shape)), PLAIN, NETWORK)
     assert seen.array.shape == (1, *SIZE)
     assert np.isfinite(seen.array).all()
 
@@ -123,7 +132,7 @@ def test_volumes_smaller_than_a_patch_are_seen(shape):
 def test_a_shape_is_centred_and_fills_the_input():
     array = np.zeros((10, 9, 12), np.uint8)
     array[5:9, 1:5, 6:10] = 255
-    seen = volume_input(volume(array), replace(SHAPE, thickness=True), SIZE)
+    seen = volume_input(volume(array), replace(SHAPE, thickness=True), NETWORK)
     np.testing.assert_array_equal(seen.array[0], 1)
     # distance to the outside, in voxels of the input: 1 at the border of the shape, 2 within
     np.testing.assert_array_equal(seen.array[1, 1:3, 1:3, 1:3], 2)
@@ -143,7 +152,7 @@ def test_a_shape_is_centred_and_fills_the_input():
 )
 def test_what_cannot_be_seen_is_said(array, recipe, error, says):
     with pytest.raises(error, match=f"scan.*{says}"):
-        volume_input(volume(array), recipe, SIZE)
+        volume_input(volume(array), recipe, NETWORK)
 
 
 def test_boxes_of_objects():
@@ -171,6 +180,14 @@ def test_measurements_of_a_cuboid():
     axes = np.array([8, 3, 2]) / np.sqrt(12)  # deviation of what is spread evenly over a length
     expected = [np.log(volume_mm3), *np.log(axes), np.log(surface / ball), 1]
     np.testing.assert_allclose(found, expected)
+
+
+def test_depths_in_a_cube():
+    """Of 27 voxels that fill their box, 26 are 2 mm from the outside, the middle one is 4 mm."""
+    found = thickness_measurements(np.ones((3, 3, 3), bool), (2.0, 2.0, 2.0))
+    highest = 2 + 2 * 0.74  # the 99th percentile: 25.74 steps from the first of 27
+    expected = [(26 * 2 + 4) / 27, 2, 2, 2, 2, highest, 4]
+    np.testing.assert_allclose(np.exp(found), expected, rtol=1e-6)
 
 
 def test_measurements_of_intensities():
@@ -227,6 +244,17 @@ def test_measurements_are_standardised_as_the_card_says():
     inputs = ObjectInputs(labels(two_objects()), None, SHAPE, NETWORK)
     seen = inputs.seeing((Measurement("fill", 0.5, 0.25), Measurement("volume", -99.0, 1.0)))
     assert seen.seen(3).array[1, 0, 0, :2].tolist() == [2, 5]  # the second one is bounded
+
+
+def test_a_mask_and_an_object_of_the_same_shape_are_measured_alike():
+    wanted = (Measurement("volume", 4.0, 1.0), Measurement("largest depth", 0.0, 0.5))
+    recipe = replace(SHAPE, measurements=wanted)
+    array = two_objects()
+    of_object = ObjectInputs(labels(array), None, recipe, NETWORK).seen(3).array
+    of_mask = volume_input(volume(array == 3), recipe, NETWORK).array
+    np.testing.assert_array_equal(of_mask, of_object)
+    # 4 voxels a side, at the border of which the outside is 1 mm off, two deep in
+    assert of_mask[1, 0, 0, :2].tolist() == pytest.approx([np.log(64) - 4, 2 * np.log(2)])
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,28 @@ def test_objects_of_a_label_file_are_learnt_from(tmp_path):
         run(replace(job, overwrite=True))
 
 
+def test_measurements_of_the_shape_are_standardised_over_the_cases(job):
+    names = ("volume", "largest depth")
+    _, trained = run(replace(job, recipe=replace(RECIPE, measurements=names)))
+    card = trained.model.card
+    assert tuple(m.name for m in card.input.measurements) == names
+    assert card.in_channels == 3  # shape, thickness, measurements
+    assert card.network.fixed_channels == 1
+    logs = [np.log(np.count_nonzero(image)) for image in images_of(job.data)]
+    assert card.input.measurements[0].mean == pytest.approx(np.mean(logs))
+    assert card.input.measurements[0].deviation == pytest.approx(np.std(logs))
+
+
+def images_of(path):
+    with np.load(path) as file:
+        return np.concatenate([file[key] for key in ("train_images", "val_images") if key in file])
+
+
+def test_a_measurement_that_there_is_not(job):
+    with pytest.raises(SettingsError, match="'colour' is none of volume"):
+        run(replace(job, recipe=replace(RECIPE, measurements=("colour",))))
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

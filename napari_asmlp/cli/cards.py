@@ -73,6 +73,8 @@ def _preparation(card: AnyCard) -> Iterator[str]:
     if isinstance(recipe, ClassifierInput):
         thickness = ", and how far each voxel of it is from the outside" if recipe.thickness else ""
         yield f"input         {_SHOWN[recipe.what]}{thickness}"
+        if recipe.measurements:
+            yield f"measurements  {', '.join(one.name for one in recipe.measurements)}"
         if recipe.what != "mask":
             yield f"intensities   clip to percentiles {recipe.clip}, {recipe.normalisation}"
         return

@@ -55,6 +55,7 @@ class MixerConfig:
     dropout : share of the hidden units that a training step leaves out
     mirror_axes : axes of the volume; outside training the answer is the mean over the volume and
         its mirrorings along each choice of them
+    fixed_channels : how many channels, the last ones, are not of places and not mirrored
     """
 
     input_size: tuple[_Side, _Side, _Side] = (32, 32, 32)
@@ -67,6 +68,7 @@ class MixerConfig:
     channel_width: _Width = 256
     dropout: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
     mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
+    fixed_channels: Annotated[int, pydantic.Field(ge=0, le=1024)] = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, naming the value."""
@@ -83,6 +85,10 @@ class MixerConfig:
         axes = self.mirror_axes
         if not set(axes) <= {0, 1, 2} or len(set(axes)) != len(axes):
             raise ModelError(f"mirror_axes {axes}: give some of 0, 1, 2, each once")
+        if not 0 <= self.fixed_channels < self.in_channels:
+            raise ModelError(
+                f"fixed_channels {self.fixed_channels}: of {self.in_channels} channels"
+            )
 
     @property
     def token_grid(self) -> tuple[int, int, int]:
@@ -150,7 +156,10 @@ class Mixer(nn.Module):
             return self._pooled(volume)
         axes = [axis + 2 for axis in self.config.mirror_axes]
         flips = [chosen for n in range(len(axes) + 1) for chosen in combinations(axes, n)]
-        return torch.stack([self._pooled(volume.flip(flip)) for flip in flips]).mean(dim=0)
+        places = self.config.in_channels - self.config.fixed_channels
+        moving, fixed = volume[:, :places], volume[:, places:]
+        mirrored = (torch.cat([moving.flip(flip), fixed], dim=1) for flip in flips)
+        return torch.stack([self._pooled(one) for one in mirrored]).mean(dim=0)
 
     def _pooled(self, volume: Tensor) -> Tensor:
         tokens: Tensor = self.embedding(patches(volume, self.config.patch_size))

@@ -184,7 +184,7 @@ def iter_classify(
     if objects is None:
         yield ClassifyProgress("reading", 0, 1, 0.0)
         with enough_memory("the volume"):
-            seen = volume_input(volume, model.card.input, _size(model), settings.region)
+            seen = volume_input(volume, model.card.input, model.card.network, settings.region)
             chances = probabilities_of(model, seen.array[np.newaxis], settings.device)
         return [_item(model.card, name, None, chances[0])]
     inputs = ObjectInputs(objects, volume, model.card.input, model.card.network)
@@ -236,10 +236,6 @@ def check_channels(volume: Volume, card: ClassifierCard) -> None:
             f"{volume.name} has {volume.channels} channels, model {card.name!r} takes {expected}:"
             " choose one of a 4D file with --volume N"
         )
-
-
-def _size(model: Classifier) -> tuple[int, int, int]:
-    return model.card.network.input_size
 
 
 def _item(card: ClassifierCard, name: str, value: int | None, chances: Sequence[float]) -> Item:

@@ -117,7 +117,7 @@ def _seen(
     card = model.card
     check_channels(volume, card)
     if objects is None:
-        return volume_input(volume, card.input, card.network.input_size, settings.region)
+        return volume_input(volume, card.input, card.network, settings.region)
     if settings.value is None:
         raise SettingsError(f"{objects.name}: say which of its objects: give its label value")
     return ObjectInputs(objects, volume, card.input, card.network).seen(settings.value)

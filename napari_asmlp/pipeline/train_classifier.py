@@ -38,6 +38,7 @@ from napari_asmlp.training.classifier import (
     ClassSplit,
     calibration_error,
     choose_input,
+    choose_measurements,
     class_splits,
     logits_of,
     prepare,
@@ -161,12 +162,17 @@ def _planned(job: ClassifierJob) -> Generator[Stage, None, _Plan]:
     found = job.recipe.input
     if found is None:
         found = yield from choose_input(data.cases, network, reader)
+    if names := job.recipe.measurements:
+        found = yield from choose_measurements(data.cases, names, found, reader)
     samples = yield from prepare(data.cases, found, network, reader)
     recipe = replace(
         job.recipe,
         input=found,
         network=replace(
-            network, in_channels=samples.inputs.shape[1], out_channels=len(data.classes)
+            network,
+            in_channels=samples.inputs.shape[1],
+            out_channels=len(data.classes),
+            fixed_channels=int(bool(found.measurements)),
         ),
     )
     if recipe.minutes is not None:

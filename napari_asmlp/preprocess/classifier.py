@@ -12,7 +12,7 @@ The rule, by what a model's card says of its input (`napari_asmlp.card.Classifie
    ones. NaN and infinities are the lowest finite value, and so is all beyond the volume. A shape is
    1 inside and 0 outside, a voxel cut by its border lies between.
 4. Channels are the intensities, then the shape, then how thick it is (where the card says so), then
-   the object's measurements (where it names some), repeated in each patch.
+   measurements of the shape (where it names some), repeated in each patch.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ from napari_asmlp.preprocess.intensities import lowest_finite, normalise, nothin
 from napari_asmlp.preprocess.objects import (
     INTENSITY_MEASUREMENTS,
     SHAPE_MEASUREMENTS,
+    THICKNESS_MEASUREMENTS,
     grown,
     intensity_measurements,
+    measure_shape,
     object_boxes,
     shape_measurements,
+    standardised,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-_FARTHEST = 5.0  # deviations that a measurement, or an intensity without percentiles, may be off
+_FARTHEST = 5.0  # deviations that an intensity without percentiles may be off
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Seen:
 
 
 def volume_input(
-    volume: Volume, recipe: ClassifierInput, size: Triple, region: Region | None = None
+    volume: Volume, recipe: ClassifierInput, network: MixerConfig, region: Region | None = None
 ) -> Seen:
     """Bring a volume, or a region of it, to the input of a network.
 
@@ -76,7 +79,7 @@ def volume_input(
     ----------
     volume : an image; for a recipe of shapes a shape, in one value beside 0
     recipe : from the model's card
-    size : voxels of the input, (X, Y, Z)
+    network : of the card, for the size of the input and its patches
     region : of the volume; None is all of it
 
     Raises
@@ -86,7 +89,7 @@ def volume_input(
     VolumeError
         If there is nothing to see: a constant or empty volume, or one without a finite value.
     """
-    if recipe.what == "object" or recipe.measurements:
+    if recipe.what == "object":
         raise SettingsError(
             f"{volume.name}: this model classifies objects: give their labels (--objects)"
         )
@@ -94,9 +97,16 @@ def volume_input(
     array = np.asarray(volume.data[box.slices])
     grid = volume.grid.cropped(box)
     if recipe.what == "mask":
-        frame, shown = _shape(_shape_of(array, volume.name), grid, recipe, size)
+        mask = _shape_of(array, volume.name)
+        frame, shown = _shape(mask, grid, recipe, network.input_size)
+        if recipe.measurements:
+            (found,) = object_boxes(mask.view(np.uint8)).values()
+            found = grown(found, 1, mask.shape)
+            measured = measure_shape(mask[found.slices], grid.spacing)
+            values = standardised(measured, recipe.measurements, volume.name)
+            shown = np.concatenate([shown, in_patches(values, network)])
     else:
-        frame = _frame(grid, Region.whole(box.shape), recipe, size)
+        frame = _frame(grid, Region.whole(box.shape), recipe, network.input_size)
         channels = np.moveaxis(array, 3, 0) if array.ndim == 4 else array[np.newaxis]
         shown = np.stack([_intensities(c, frame, recipe, volume.name) for c in channels])
     return Seen(shown, replace(frame, region=_moved(frame.region, box.start)))
@@ -189,14 +199,12 @@ class ObjectInputs:
 
     def _standardised(self, value: int) -> Floats:
         """Return the measurements that the recipe asks for, in deviations from their means."""
+        wanted = self._recipe.measurements
         found = dict(zip(self.measurement_names, self.measured(value), strict=True))
-        if missing := [m.name for m in self._recipe.measurements if m.name not in found]:
-            raise SettingsError(
-                f"{self._name}: this model asks for the {missing[0]!r} of an object: give an image"
-                " of as many channels as it was taught on"
-            )
-        apart = [(found[m.name] - m.mean) / m.deviation for m in self._recipe.measurements]
-        return np.clip(np.array(apart, np.float32), -_FARTHEST, _FARTHEST)
+        if any(m.name in THICKNESS_MEASUREMENTS for m in wanted):
+            box = grown(self._box(value), 1, self._grid.shape)
+            found |= measure_shape(self._labels[box.slices] == value, self._grid.spacing)
+        return standardised(found, wanted, self._name)
 
     def _box(self, value: int) -> Region:
         if value not in self.boxes:

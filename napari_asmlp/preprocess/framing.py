@@ -144,13 +144,24 @@ def _weights(count: int, length: int, step: float, centre: float) -> Floats:
     """
     places = centre + (np.arange(count) - (count - 1) / 2) * step
     width = max(1.0, step)
-    margin = int(np.ceil(width)) + 1
-    # Voxels beyond the ends count in the sum, so that what lies there fades in.
-    near = np.floor(places)[:, np.newaxis] + np.arange(-margin, margin + 1)
-    total = np.maximum(0, 1 - np.abs(near - places[:, np.newaxis]) / width).sum(axis=1)
     apart = np.abs(np.arange(length) - places[:, np.newaxis])
+    total = _all_weights(places, width)  # beyond the ends too, so that what lies there fades in
     weights: Floats = np.maximum(0, 1 - apart / width) / total[:, np.newaxis]
     return weights.astype(np.float32)
+
+
+def _all_weights(places: NDArray[Any], width: float) -> NDArray[Any]:
+    """Return the sum of ``1 - |n - place| / width`` over all whole n for which it is positive.
+
+    To either side of a place they are evenly spaced, so that the mean of the ends is that of all,
+    and a width of a million voxels costs no more than one of one.
+    """
+    floor = np.floor(places)
+    total = np.zeros_like(places)
+    for near, far in ((floor, np.ceil(places - width)), (floor + 1, np.floor(places + width))):
+        apart = np.abs(near - places) + np.abs(far - places)
+        total += (np.abs(far - near) + 1) * (1 - apart / (2 * width))
+    return total
 
 
 def _product(array: NDArray[Any], weights: list[Floats], outside: float) -> Floats:

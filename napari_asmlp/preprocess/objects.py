@@ -5,23 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from edt import edt
 from scipy import ndimage
 
+from napari_asmlp.errors import SettingsError
 from napari_asmlp.grid import Region
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from numpy.typing import NDArray
 
+    from napari_asmlp.card import Measurement
     from napari_asmlp.grid import Triple
 
     Mask = NDArray[np.bool_]
 
+_FARTHEST = 5.0  # deviations that a measurement may be off
 # `find_objects` keeps an entry for every value up to the largest.
 _FEW = 1 << 20
 
 SHAPE_MEASUREMENTS = ("volume", "long axis", "middle axis", "short axis", "surface", "fill")
+_DEPTHS = (50, 75, 90, 95, 99)  # percentiles
+THICKNESS_MEASUREMENTS = ("mean depth", *(f"depth p{q}" for q in _DEPTHS), "largest depth")
 INTENSITY_MEASUREMENTS = ("mean", "deviation", "low", "middle", "high", "contrast", "roughness")
 
 
@@ -96,6 +103,48 @@ def shape_measurements(mask: Mask, spacing: tuple[float, float, float]) -> list[
         np.log(max(faces, ball / 2) / ball),
         count / float(box),
     ]
+
+
+def thickness_measurements(mask: Mask, spacing: tuple[float, float, float]) -> list[float]:
+    """Return the values of `THICKNESS_MEASUREMENTS`, logarithms of mm.
+
+    The depth of a voxel is how far it is from the outside, beyond the box being outside; of all
+    voxels of the object these are mean, percentiles and the largest.
+
+    Parameters
+    ----------
+    mask, spacing : as of `shape_measurements`
+    """
+    depths = edt(np.pad(mask, 1), anisotropy=spacing)[1:-1, 1:-1, 1:-1][mask]
+    found = [depths.mean(), *np.percentile(depths, _DEPTHS), depths.max()]
+    return [float(np.log(depth)) for depth in found]
+
+
+def measure_shape(mask: Mask, spacing: tuple[float, float, float]) -> dict[str, float]:
+    """Return all that is measured of a shape, by name; see `shape_measurements`."""
+    return {
+        **dict(zip(SHAPE_MEASUREMENTS, shape_measurements(mask, spacing), strict=True)),
+        **dict(zip(THICKNESS_MEASUREMENTS, thickness_measurements(mask, spacing), strict=True)),
+    }
+
+
+def standardised(
+    found: Mapping[str, float], wanted: tuple[Measurement, ...], name: str
+) -> NDArray[np.float32]:
+    """Return the measurements that a card asks for, in deviations from their means, (M,).
+
+    Raises
+    ------
+    SettingsError
+        Naming one that was not measured of the volume called `name`.
+    """
+    if missing := [m.name for m in wanted if m.name not in found]:
+        raise SettingsError(
+            f"{name}: this model asks for the {missing[0]!r} of an object: give an image"
+            " of as many channels as it was taught on"
+        )
+    apart = [(found[m.name] - m.mean) / m.deviation for m in wanted]
+    return np.clip(np.array(apart, np.float32), -_FARTHEST, _FARTHEST)
 
 
 def intensity_measurements(image: NDArray[np.float32], mask: Mask) -> list[float]:

@@ -91,6 +91,13 @@ def test_answers_are_the_mean_over_mirrorings(axes):
     torch.testing.assert_close(mirrored.train()(volume), plain(volume))
 
 
+def test_fixed_channels_are_not_mirrored():
+    plain, mirrored = network(), network(mirror_axes=(1,), fixed_channels=1)
+    volume = volumes()
+    other = torch.cat([volume[:, :1].flip(3), volume[:, 1:]], dim=1)
+    torch.testing.assert_close(mirrored(volume), (plain(volume) + plain(other)) / 2)
+
+
 @pytest.mark.parametrize("shape", [(1, 2, 8, 4, 2), (1, 1, 8, 4, 4), (1, 2, 16, 4, 4)])
 def test_volumes_of_another_size_are_refused(shape):
     with pytest.raises(ModelError, match=r"takes \(2, 8, 4, 4\)"):
@@ -106,6 +113,7 @@ def test_volumes_of_another_size_are_refused(shape):
         ({"dropout": 1.0}, "dropout 1.0"),
         ({"mirror_axes": (0, 0)}, "each once"),
         ({"mirror_axes": (3,)}, r"\(3,\)"),
+        ({"fixed_channels": 2}, "of 2 channels"),
     ],
 )
 def test_what_cannot_be_built_is_named(changes, words):

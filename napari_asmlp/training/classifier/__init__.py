@@ -8,7 +8,13 @@ from napari_asmlp.training.classifier.recipe import (
     read_classifier_recipe,
 )
 from napari_asmlp.training.classifier.report import calibration_error, score_classes
-from napari_asmlp.training.classifier.samples import CaseReader, ClassSamples, choose_input, prepare
+from napari_asmlp.training.classifier.samples import (
+    CaseReader,
+    ClassSamples,
+    choose_input,
+    choose_measurements,
+    prepare,
+)
 from napari_asmlp.training.classifier.split import ClassSplit, class_splits
 from napari_asmlp.training.classifier.trainer import ClassifierRun, ClassProgress, logits_of
 
@@ -25,6 +31,7 @@ __all__ = [
     "Variation",
     "calibration_error",
     "choose_input",
+    "choose_measurements",
     "class_splits",
     "logits_of",
     "prepare",

@@ -1,11 +1,12 @@
 """Random changes of a batch of classifier inputs: one lattice for geometry, few voxels, no loops.
 
-Inputs are small by then (some 30 voxels a side), so that this costs less than the network.
+Inputs are small by then, some 30 voxels a side.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
@@ -16,14 +17,27 @@ from napari_asmlp.training.classifier.recipe import Variation
 
 
 def vary(
-    batch: Tensor, settings: Variation, recipe: ClassifierInput, generator: Generator
+    batch: Tensor,
+    settings: Variation,
+    recipe: ClassifierInput,
+    patch: int,
+    generator: Generator,
 ) -> Tensor:
-    """Turn, mirror, scale, stretch and shift inputs, and change their intensities.
+    """Turn, mirror, scale, stretch and shift inputs, and change intensities and measurements.
 
     Parameters
     ----------
     batch : (B, C, X, Y, Z) float32, cubic voxels; intensities, then what `recipe` has of the shape
+    patch : voxels of a patch along each axis; measurements are repeated in each
     """
+    if recipe.measurements:
+        shown = vary(batch[:, :-1], settings, replace(recipe, measurements=()), patch, generator)
+        noise = torch.zeros(len(batch), patch**3)
+        known = (len(batch), len(recipe.measurements))
+        noise[:, : known[1]] = settings.measuring * torch.randn(known, generator=generator)
+        noise = noise.reshape(-1, 1, patch, patch, patch)
+        repeats = [side // patch for side in batch.shape[2:]]
+        return torch.cat([shown, batch[:, -1:] + noise.repeat(1, 1, *repeats)], dim=1)
     maps, scale = _linear_maps(len(batch), settings, generator)
     # `affine_grid` counts from -1 to 1 over each extent; its first coordinate is the last axis.
     half = torch.tensor([n / 2 for n in batch.shape[2:]])

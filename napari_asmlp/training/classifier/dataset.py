@@ -127,7 +127,11 @@ def _from_npz(path: Path, classes: tuple[str, ...]) -> ClassData:
             }
     except KeyError as error:
         raise SettingsError(f"{path.name}: {error.args[0]}; see `train-classifier -h`") from error
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, MemoryError) as error:
+    except ValueError as error:  # numpy's advice would be to run the code in it
+        raise SettingsError(
+            f"{path.name}: not a readable .npz: damaged, or not of numbers"
+        ) from error
+    except (OSError, EOFError, zipfile.BadZipFile, MemoryError) as error:
         raise SettingsError(f"{path.name}: not a readable .npz: {error}") from error
     cases: list[ClassCase] = []
     for side, (images, labels) in arrays.items():

@@ -26,6 +26,7 @@ class Variation:
     stretching : the same of each axis by itself
     shift : share of the input's extent
     intensity : of intensities that are standardised: brightness and contrast, and half of it noise
+    measuring : deviation of noise on measurements, which are standardised
     """
 
     flip_axes: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)
@@ -34,6 +35,7 @@ class Variation:
     stretching: Amount = 0.05
     shift: Fraction = 0.03
     intensity: Amount = 0.2
+    measuring: Amount = 0.3
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class ClassifierRecipe(BaseRecipe):
     balance : 0 counts each case the same, 1 each class, between are its powers. Probabilities
         are of the classes as they are frequent in the data, all the same
     smoothing : share of the label that is spread over all classes
+    measurements : names of measurements of the shape that the network sees beside it, see
+        `preprocess.objects`; `input` is given their means and deviations
     """
 
     network: MixerConfig = field(default_factory=MixerConfig)
@@ -61,13 +65,12 @@ class ClassifierRecipe(BaseRecipe):
     folds: Annotated[int, pydantic.Field(ge=0, le=20)] = 0
     balance: Fraction = 0.5
     smoothing: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.05
+    measurements: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse one fold, and an input that is of another job."""
+        """Refuse one fold."""
         if self.folds == 1:
             raise SettingsError("folds 1: nothing would be kept out; give 0, or 2 and more")
-        if self.input is not None and self.input.measurements:
-            raise SettingsError("input.measurements: a classifier is given these by example only")
 
 
 CLASSIFIER_RECIPE = pydantic.TypeAdapter(ClassifierRecipe)

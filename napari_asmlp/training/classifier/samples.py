@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,13 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_asmlp.card import Measurement
 from napari_asmlp.errors import AsmlpError, SettingsError, VolumeError
 from napari_asmlp.grid import Grid, Region
 from napari_asmlp.io import read_volume
 from napari_asmlp.model import ClassifierInput
 from napari_asmlp.networks.mixer import MixerConfig
 from napari_asmlp.preprocess.classifier import ObjectInputs, volume_input
-from napari_asmlp.preprocess.objects import object_boxes
+from napari_asmlp.preprocess.objects import (
+    SHAPE_MEASUREMENTS,
+    THICKNESS_MEASUREMENTS,
+    grown,
+    measure_shape,
+    object_boxes,
+)
 from napari_asmlp.training.classifier.dataset import ClassCase
 from napari_asmlp.training.trainer import Stage
 from napari_asmlp.volume import Volume
@@ -95,22 +102,32 @@ class CaseReader:
             raise VolumeError(
                 f"{volume.name}: {volume.grid.shape} voxels are less than a patch of {patch}"
             )
-        return volume_input(volume, recipe, network.input_size).array
+        return volume_input(volume, recipe, network).array
 
     def longest_mm(self, case: ClassCase) -> float:
         """Return the longest side in mm of the box around a case's shape."""
+        labels, box = self._shape(case)
+        return float((np.array(box.shape) * labels.grid.spacing).max())
+
+    def measured(self, case: ClassCase) -> dict[str, float]:
+        """Return all that is measured of a case's shape, by name."""
+        labels, box = self._shape(case)
+        part = labels.array()[grown(box, 1, labels.grid.shape).slices]
+        mask = part != 0 if case.object is None else part == case.object
+        return measure_shape(mask, labels.grid.spacing)
+
+    def _shape(self, case: ClassCase) -> tuple[Volume, Region]:
+        """Return the volume that a case's shape is in, and the smallest box around it."""
         if case.labels is not None and case.object is not None:
             labels, boxes = self._boxes(case.labels)
             if case.object not in boxes:
                 raise SettingsError(f"{labels.name}: holds no object of the value {case.object}")
-            box = boxes[case.object]
-        else:
-            labels = self.image(case)
-            found = object_boxes((labels.array() != 0).view(np.uint8))
-            if not found:
-                raise VolumeError(f"{labels.name}: is empty: no voxel of it is set")
-            box = found[1]
-        return float((np.array(box.shape) * labels.grid.spacing).max())
+            return labels, boxes[case.object]
+        labels = self.image(case)
+        found = object_boxes((labels.array() != 0).view(np.uint8))
+        if not found:
+            raise VolumeError(f"{labels.name}: is empty: no voxel of it is set")
+        return labels, found[1]
 
     def _read_image(self, path: Path) -> Volume:
         return read_volume(path, volume=self._volume)
@@ -149,6 +166,36 @@ def choose_input(
     fitting = float(np.percentile(longest, _FITTING)) * (1 + 2 * margin)
     mm = float(f"{fitting / min(network.input_size):.3g}")
     return ClassifierInput(what, spacing=(mm, mm, mm), thickness=what == "mask")
+
+
+def choose_measurements(
+    cases: Sequence[ClassCase], names: Sequence[str], recipe: ClassifierInput, reader: CaseReader
+) -> Generator[Stage, None, ClassifierInput]:
+    """Have the network see measurements of the shape too, standardised over all cases.
+
+    Raises
+    ------
+    SettingsError
+        For volumes, and for a name that no measurement of a shape has.
+    """
+    if recipe.what == "volume":
+        raise SettingsError("measurements: only a shape has them, no volume")
+    known = SHAPE_MEASUREMENTS + THICKNESS_MEASUREMENTS
+    if unknown := [name for name in names if name not in known]:
+        raise SettingsError(f"measurements: {unknown[0]!r} is none of {', '.join(known)}")
+    rows = []
+    for done, case in enumerate(cases):
+        yield Stage("measuring", done, len(cases))
+        with _named(case):
+            found = reader.measured(case)
+        rows.append([found[name] for name in names])
+    table = np.array(rows)
+    pairs = zip(table.mean(axis=0).tolist(), table.std(axis=0).tolist(), strict=True)
+    measurements = tuple(
+        Measurement(name, mean, deviation or 1.0)
+        for name, (mean, deviation) in zip(names, pairs, strict=True)
+    )
+    return replace(recipe, measurements=measurements)
 
 
 def kind_of(case: ClassCase, reader: CaseReader) -> Literal["volume", "mask", "object"]:

@@ -128,7 +128,9 @@ class ClassifierRun:
         chosen = np.array([orders[e][p] for e, p in zip(epochs.tolist(), places, strict=True)])
         drawn = self.training.at(chosen)
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
-        varied = vary(drawn.inputs.float(), self.recipe.variation, self.input, generator)
+        patch = self.recipe.network.patch_size
+        variation = self.recipe.variation
+        varied = vary(drawn.inputs.float(), variation, self.input, patch, generator)
         return varied, drawn.outputs
 
     def _order(self, epoch: int) -> NDArray[np.intp]:

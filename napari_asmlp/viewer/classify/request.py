@@ -196,7 +196,7 @@ def resolve(wish: Wish) -> Order:
         raise SettingsError("there is no model: choose a model file, or teach one by example")
     if wish.what == OBJECTS:
         return _of_objects(wish, model, card)
-    if card.input.what == "object" or card.input.measurements:
+    if card.input.what == "object":
         raise SettingsError(
             f"model {card.name!r} classifies objects, not {wish.what}: choose {OBJECTS!r}"
         )

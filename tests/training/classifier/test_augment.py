@@ -1,19 +1,21 @@
 """Changes of classifier inputs, each seen alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from napari_asmlp.model import ClassifierInput
+from napari_asmlp.card import ClassifierInput, Measurement
 from napari_asmlp.training.classifier import Variation
 from napari_asmlp.training.classifier.augment import vary
 
-STILL = Variation((), 0.0, 0.0, 0.0, 0.0, 0.0)
+STILL = Variation((), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 IMAGE, MASK = ClassifierInput(), ClassifierInput("mask", thickness=True)
 
 
 def varied(batch, recipe=MASK, seed=0, **changes):
     settings = Variation(**{**vars(STILL), **changes})
-    return vary(batch, settings, recipe, torch.Generator().manual_seed(seed))
+    return vary(batch, settings, recipe, 2, torch.Generator().manual_seed(seed))
 
 
 def volumes(count=4, channels=2, shape=(6, 8, 10)):
@@ -72,3 +74,16 @@ def test_the_same_generator_gives_the_same():
     settings = {"rotation": 20.0, "shift": 0.1, "flip_axes": (0, 1)}
     torch.testing.assert_close(varied(volumes(), **settings), varied(volumes(), **settings))
     assert not torch.allclose(varied(volumes(), **settings), varied(volumes(), seed=2, **settings))
+
+
+def test_measurements_stay_where_they_are_and_take_the_same_noise_in_each_patch():
+    measured = replace(MASK, measurements=(Measurement("volume", 0, 1), Measurement("fill", 0, 1)))
+    batch = volumes(500, 3, (4, 4, 4))
+    found = varied(batch, measured, flip_axes=(0, 1, 2), rotation=30, measuring=0.5)
+    added = found[:, 2] - batch[:, 2]
+    patch = added[:, :2, :2, :2]
+    torch.testing.assert_close(added, patch.repeat(1, 2, 2, 2))
+    of_values, of_the_rest = patch.flatten(1)[:, :2], patch.flatten(1)[:, 2:]
+    assert of_values.std(dim=0).tolist() == pytest.approx([0.5, 0.5], abs=0.05)
+    assert not of_the_rest.any()
+    assert not torch.equal(found[:, :2], batch[:, :2])
