@@ -26,8 +26,14 @@ COMMANDS = {
     "demo": "the main job on a real MRI volume that an installed package ships",
     "segment": "label volumes; the labels lie on each volume's own grid",
     "train": "learn a model from a folder of labelled volumes",
+    "train-classifier": "learn to classify volumes, or objects of label files",
+    "classify": "the class of volumes, or of each object of a label file",
+    "teach": "learn from a few annotated voxels of a volume and label the rest",
     "evaluate": "compare labels with reference labels",
+    "measure": "size, place, shape and intensities of labels or connected objects",
+    "convert": "labels or a volume in another format, on the same grid",
     "models": "list, show, verify and import models",
+    "replay": "run again what was recorded beside labels",
     "benchmark": "how fast the bundled models are here, beside what one would pick instead",
     "doctor": "say what is installed, what is missing and how to get it",
 }
@@ -80,7 +86,7 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
         description = f"{summary[0].upper()}{summary[1:]}."
         command = commands.add_parser(name, help=summary, description=description)
         if name in named:
-            module = importlib.import_module(f"napari_asmlp.cli.{name}")
+            module = importlib.import_module(f"napari_asmlp.cli.{name.replace('-', '_')}")
             module.add_arguments(command)
     return parser
 

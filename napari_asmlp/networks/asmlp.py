@@ -274,6 +274,16 @@ class Asmlp(nn.Module):
 
     def forward(self, volume: Tensor) -> Tensor:
         """(B, C, X, Y, Z) -> (B, K, X, Y, Z) logits."""
+        logits = upsample(self._tokens(volume), self.config.patch_size).permute(0, 4, 1, 2, 3)
+        x, y, z = volume.shape[2:]
+        return logits[:, :, :x, :y, :z]
+
+    def token_logits(self, volume: Tensor) -> Tensor:
+        """Return the logits before they are upsampled, one for each token of the padded volume."""
+        return self._tokens(volume).permute(0, 4, 1, 2, 3)
+
+    def _tokens(self, volume: Tensor) -> Tensor:
+        """(B, C, X, Y, Z) -> (B, x, y, z, K)."""
         tokens = self.embedding(pad_end(volume, self.config))
         skips = []
         for stage, merging in zip(self.encoder, self.merging, strict=False):
@@ -284,9 +294,8 @@ class Asmlp(nn.Module):
         tokens = self.encoder[-1](tokens)
         for stage, skip in zip(reversed(self.decoder), reversed(skips), strict=True):
             tokens = stage(tokens, skip)
-        logits = upsample(self.head(tokens), self.config.patch_size).permute(0, 4, 1, 2, 3)
-        x, y, z = volume.shape[2:]
-        return logits[:, :, :x, :y, :z]
+        logits: Tensor = self.head(tokens)
+        return logits
 
 
 def pad_end(volume: Tensor, config: AsmlpConfig) -> Tensor:

@@ -162,10 +162,11 @@ def library() -> ctypes.CDLL:
 
 
 @functools.cache
-def is_compiled() -> bool:
-    """Tell whether the blocks lie in the cache and load, so that they take no compiling."""
+def is_compiled(*sources: str) -> bool:
+    """Tell whether sources (the blocks) lie compiled in the cache, so that they only load."""
     compiler = _compiler()
-    return compiler is not None and _loaded(_name(compiler, [FOLDER / _BLOCK])) is not None
+    paths = [FOLDER / name for name in sources or (_BLOCK,)]
+    return compiler is not None and _loaded(_name(compiler, paths)) is not None
 
 
 def built(*sources: str) -> ctypes.CDLL:

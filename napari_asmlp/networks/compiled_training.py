@@ -31,7 +31,7 @@ from napari_asmlp.networks.asmlp import (
     Norm,
     pad_end,
 )
-from napari_asmlp.networks.compiled import built
+from napari_asmlp.networks.compiled import built, is_compiled
 from napari_asmlp.networks.tiles import each
 
 _SUFFIX = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
@@ -68,10 +68,21 @@ class CompiledTraining:
 
     def __call__(self, volume: Tensor) -> Tensor:
         """Return the logits, in the precision of the tokens."""
-        with torch.autocast(volume.device.type, enabled=False):  # weights are folded in float32
-            logits = self._logits(pad_end(volume, self.network.config).to(self.dtype))
+        logits = self.token_logits(volume)
+        if self.network.config.patch_size > 1:
+            logits = functional.interpolate(
+                logits.float(),
+                scale_factor=self.network.config.patch_size,
+                mode="trilinear",
+                align_corners=True,
+            )
         x, y, z = volume.shape[2:]
         return logits[:, :, :x, :y, :z]
+
+    def token_logits(self, volume: Tensor) -> Tensor:
+        """Return the logits before they are upsampled, one for each token of the padded volume."""
+        with torch.autocast(volume.device.type, enabled=False):  # weights are folded in float32
+            return self._logits(pad_end(volume, self.network.config).to(self.dtype))
 
     def _logits(self, volume: Tensor) -> Tensor:
         network = self.network
@@ -86,21 +97,18 @@ class CompiledTraining:
         for expanding, skip in zip(reversed(decoder), reversed(skips), strict=True):
             tokens = _through_blocks(expanding.blocks, _expand(expanding, tokens, skip))
         (norm,), (linear,) = each(network.head, nn.LayerNorm), each(network.head, nn.Linear)
-        logits = _dense(tokens, *_folded(linear, norm), _Use(normalises=norm.eps))
-        if network.config.patch_size == 1:
-            return logits
-        return functional.interpolate(
-            logits.float(),
-            scale_factor=network.config.patch_size,
-            mode="trilinear",
-            align_corners=True,
-        )
+        return _dense(tokens, *_folded(linear, norm), _Use(normalises=norm.eps))
 
 
 def is_trainable(network: nn.Module) -> bool:
     """Tell whether `CompiledTraining` has this network: norms look at one token at a time."""
     config = network.config if isinstance(network, Asmlp) else None
     return config is not None and (config.norm, config.decoder) == ("layer", "expand")
+
+
+def is_training_compiled() -> bool:
+    """Tell whether the layers lie in the cache and load, so that they take no compiling."""
+    return is_compiled("training_block.cpp", "training_dense.cpp")
 
 
 @functools.cache

@@ -205,9 +205,14 @@ class FoldedAsmlp(nn.Module):
         """(B, C, X, Y, Z) -> (B, K, X, Y, Z) logits, in the precision of the weights."""
         padded = pad_end(volume, self.config).to(self.embedding.weight.dtype)
         x, y, z = volume.shape[2:]
-        return torch.stack([self._logits(one) for one in padded])[:, :, :x, :y, :z]
+        logits = [
+            upsampled(tokens.float(), self.config.patch_size).to(tokens.dtype)
+            for tokens in map(self.token_logits, padded)
+        ]
+        return torch.stack(logits)[:, :, :x, :y, :z]
 
-    def _logits(self, volume: Tensor) -> Tensor:
+    def token_logits(self, volume: Tensor) -> Tensor:
+        """(C, X, Y, Z), of whole tokens at each stage -> (K, X/p, Y/p, Z/p)."""
         scratch = Scratch(volume)
         tokens = self.embedding(volume, scratch)
         skips = []
@@ -219,8 +224,8 @@ class FoldedAsmlp(nn.Module):
         tokens = self.encoder[-1](tokens, scratch)
         for stage, skip in zip(reversed(self.decoder), reversed(skips), strict=True):
             tokens = stage(tokens, skip, scratch)
-        logits = self.head(tokens, scratch)
-        return upsampled(logits.float(), self.config.patch_size).to(logits.dtype)
+        logits: Tensor = self.head(tokens, scratch)
+        return logits
 
 
 def can_fold(network: Asmlp) -> bool:

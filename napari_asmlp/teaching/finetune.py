@@ -1,0 +1,151 @@
+"""The network behind the light learner: the pretrained AS-MLP, taught by the same annotations.
+
+What it learns from is a volume of five kinds of voxels: annotated ones, voxels that the light
+learner is sure of (which count less), and all others, which are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from napari_asmlp.devices import DTYPES, resolve_precision
+from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
+from napari_asmlp.networks.compiled_training import (
+    CompiledTraining,
+    is_trainable,
+    is_training_compiled,
+)
+from napari_asmlp.training.augment import random_crop
+from napari_asmlp.training.losses import token_loss, token_shares
+from napari_asmlp.training.optimisers import make_optimisers, set_rates
+from napari_asmlp.training.recipe import Augmentation, Recipe
+from napari_asmlp.training.samples import Sample
+
+_GRADIENT_NORM = 1.0
+# No mirroring: left and right may be two classes.
+_CHANGES = Augmentation(
+    flip_axes=(), rotation=10, scaling=0.15, elastic=1.0, intensity=0.3, noise=0.1
+)
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """How the network is taught.
+
+    Attributes
+    ----------
+    crop : voxels of the model grid that a step sees along each axis, at most
+    sure : weight of voxels that the light learner is sure of, beside 1 of annotated ones
+    rate, muon_rate : learning rates of AdamW and Muon
+    """
+
+    crop: int = 64
+    sure: float = 0.3
+    rate: float = 1e-3
+    muon_rate: float = 5e-3
+    augmentation: Augmentation = _CHANGES
+
+
+def new_network(start: Asmlp | None, channels: int, classes: int, seed: int) -> Asmlp:
+    """Return a network for some channels and classes that begins with what another one knows.
+
+    The embedding of one channel is shared out among several; the head is new.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        config = AsmlpConfig(patch_size=2, stem_size=4) if start is None else start.config
+        network = Asmlp(replace(config, in_channels=channels, out_channels=classes))
+    if start is None:
+        return network
+    mine, theirs = network.state_dict(), start.state_dict()
+    kernel = "embedding.projection.weight"
+    if mine[kernel].shape != theirs[kernel].shape:
+        theirs[kernel] = theirs[kernel].mean(dim=1, keepdim=True).expand_as(mine[kernel]) / channels
+    fitting = {key: theirs[key] for key in mine if mine[key].shape == theirs[key].shape}
+    network.load_state_dict(mine | fitting)
+    return network
+
+
+class Finetuning:
+    """Steps down the loss on one or more volumes.
+
+    Parameters
+    ----------
+    network : Asmlp
+        Changed in place.
+    classes : int
+        K.
+    """
+
+    def __init__(self, network: Asmlp, classes: int, settings: FinetuneSettings, seed: int) -> None:
+        self.network, self.step = network, 0
+        self._classes, self._settings, self._seed = classes, settings, seed
+        recipe = Recipe(
+            learning_rate=settings.rate, muon_learning_rate=settings.muon_rate, batch_size=1
+        )
+        self._optimisers = make_optimisers(network, recipe)
+        self._logits = _token_logits(network)
+
+    def descend(self, sample: Sample, done: float) -> float:
+        """Take a step on a random crop; `done` is the share of the run that is over."""
+        generator = Generator().manual_seed(self._seed * 1_000_003 + self.step)
+        set_rates(self._optimisers, 0.05, done)
+        crop = random_crop(
+            sample, self._crop(sample), self._settings.augmentation, generator, foreground=0.8
+        )
+        loss = token_loss(self._logits(crop.image[None]).float(), self._shares(crop.classes))
+        for optimiser in self._optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature is untyped
+        nn.utils.clip_grad_norm_(self.network.parameters(), _GRADIENT_NORM)
+        for optimiser in self._optimisers:
+            optimiser.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def _crop(self, sample: Sample) -> tuple[int, int, int]:
+        unit = self.network.config.multiple_of
+        x, y, z = (
+            min(-(-n // unit) * unit, self._settings.crop // unit * unit)
+            for n in sample.classes.shape
+        )
+        return x, y, z
+
+    def _shares(self, classes: Tensor) -> Tensor:
+        """(X, Y, Z) of `teaching_sample` -> (1, K, x, y, z) of tokens."""
+        shares = token_shares(classes[None], 1 + 2 * self._classes, self.network.config.patch_size)
+        annotated, sure = torch.split(shares[:, 1:], self._classes, dim=1)
+        return torch.add(annotated, sure, alpha=self._settings.sure)
+
+
+def teaching_sample(
+    image: NDArray[np.float32], annotated: NDArray[np.int16], sure: NDArray[np.int16], classes: int
+) -> Sample:
+    """Make what a step cuts crops from.
+
+    Parameters
+    ----------
+    image : (C, X, Y, Z) float32
+        On the model grid, standardised.
+    annotated, sure : (X, Y, Z)
+        Class of voxels that are annotated, or that the light learner is sure of; else -1.
+    classes : int
+        K. In the sample 0 is ignored, 1 to K annotated, K + 1 to 2 K sure.
+    """
+    both = np.where(annotated >= 0, annotated + 1, np.where(sure >= 0, sure + 1 + classes, 0))
+    centres = Sample.of("taught", image, (annotated + 1).astype(np.uint8))
+    return replace(centres, classes=both.astype(np.uint8))
+
+
+def _token_logits(network: Asmlp) -> Callable[[Tensor], Tensor]:
+    """Return what gives logits of tokens with gradients, by compiled layers if they are there."""
+    if not (is_trainable(network) and is_training_compiled()):
+        return network.token_logits
+    precision = resolve_precision("auto", torch.device("cpu"))
+    return CompiledTraining(network, DTYPES[precision]).token_logits

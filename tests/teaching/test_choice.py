@@ -1,0 +1,78 @@
+"""Whether a voxel's place counts: kept where it helps, left out where it misleads."""
+
+import numpy as np
+import pytest
+
+from napari_asmlp.card import Preprocessing
+from napari_asmlp.grid import Grid
+from napari_asmlp.teaching.annotations import UNANNOTATED, Annotation, in_folds
+from napari_asmlp.teaching.choice import Features, best_of, cross_validated, open_to
+from napari_asmlp.teaching.light import LightSettings
+from napari_asmlp.teaching.subject import Subject
+from napari_asmlp.volume import Volume
+
+SHAPE = (24, 24, 24)
+LIGHT = LightSettings(steps=100, batch=256)
+FILTERS, PLACE = Features(), Features(position=True)
+
+
+def scored(image, truth, annotated):
+    """Return what is chosen for an image, whose truth is known where it is annotated, and why."""
+    classes = np.where(annotated, truth, UNANNOTATED).astype(np.int16)
+    annotation = Annotation(classes, (0, 1, 2)[: truth.max() + 1])
+    subject = Subject(Volume(image, Grid(SHAPE, np.eye(4))), annotation, Preprocessing())
+    list(subject.look_near())
+    candidates, folds = open_to(tokens=False, position=True), in_folds(annotation)
+    scores = {one: cross_validated(subject, folds, one, LIGHT, 0) for one in candidates}
+    return best_of(candidates, scores), scores
+
+
+def slices():
+    annotated = np.zeros(SHAPE, bool)
+    annotated[..., [4, 12, 19]] = True
+    return annotated
+
+
+def region():
+    annotated = np.zeros(SHAPE, bool)
+    annotated[4:14, 4:14, 4:14] = True
+    return annotated
+
+
+def cells(rng):
+    """Balls at random places."""
+    where = np.indices(SHAPE)
+    truth = np.zeros(SHAPE, int)
+    for centre in rng.integers(2, 22, (25, 3)):
+        truth |= np.linalg.norm(where - centre.reshape(3, 1, 1, 1), axis=0) < 3
+    return truth
+
+
+def test_place_tells_two_organs_of_one_brightness_apart():
+    noise = np.random.default_rng(0).standard_normal(SHAPE)
+    truth = np.zeros(SHAPE, int)
+    truth[4:20, 4:11, 2:22], truth[4:20, 13:20, 2:22] = 1, 2
+    image = 3.0 * (truth > 0) + noise
+    chosen, scores = scored(image, truth, slices())
+    assert chosen == PLACE
+    assert scores[PLACE] > scores[FILTERS] + 0.1
+
+
+@pytest.mark.parametrize("annotated", [slices, region])
+def test_cells_have_no_place(annotated):
+    rng = np.random.default_rng(1)
+    truth = cells(rng)
+    image = 0.4 * truth + rng.standard_normal(SHAPE)
+    chosen, scores = scored(image, truth, annotated())
+    assert chosen == FILTERS, scores
+
+
+def test_what_there_is_goes_only_where_it_clearly_harms():
+    both, network = Features(tokens=True, position=True), Features(tokens=True)
+    candidates = open_to(tokens=True, position=True)
+    assert candidates == [both, PLACE, network, FILTERS]
+    even = dict.fromkeys(candidates, 0.7)
+    assert best_of(candidates, even) == both
+    assert best_of(candidates, even | {FILTERS: 0.715}) == both
+    assert best_of(candidates, even | {FILTERS: 0.75}) == FILTERS
+    assert best_of(candidates, even | {FILTERS: 0.75, network: 0.74}) == network
