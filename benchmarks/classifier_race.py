@@ -30,7 +30,7 @@ from torch.nn import functional
 
 from napari_asmlp.devices import autocast, resolve_precision
 from napari_asmlp.networks.cost import count_flops, count_parameters
-from napari_asmlp.networks.mixer import Mixer
+from napari_asmlp.networks.mixer import Mixer, MixerConfig
 from napari_asmlp.pipeline.segmentation import finish
 from napari_asmlp.training.classifier import (
     CaseReader,
@@ -82,16 +82,18 @@ def area(chances: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
 class Mirrored(nn.Module):
     """A network whose answer, outside training, is the mean over mirrorings, as a Mixer's is."""
 
-    def __init__(self, network: nn.Module, axes: tuple[int, ...]) -> None:
+    def __init__(self, network: nn.Module, config: MixerConfig) -> None:
         super().__init__()
-        self.network = network
-        dims = [axis + 2 for axis in axes]
+        self.network, self.moved = network, config.in_channels - config.fixed_channels
+        dims = [axis + 2 for axis in config.mirror_axes]
         self.flips = [f for n in range(len(dims) + 1) for f in combinations(dims, n)]
 
     def forward(self, volume: Tensor) -> Tensor:
         if self.training:
             return self.network(volume)
-        return torch.stack([self.network(volume.flip(f)) for f in self.flips]).mean(dim=0)
+        shapes, measured = volume[:, : self.moved], volume[:, self.moved :]
+        seen = (torch.cat([shapes.flip(flip), measured], dim=1) for flip in self.flips)
+        return torch.stack([self.network(one) for one in seen]).mean(dim=0)
 
 
 def mixer(recipe: ClassifierRecipe) -> nn.Module:
@@ -110,14 +112,16 @@ def resnet18(recipe: ClassifierRecipe) -> nn.Module:
         conv1_t_stride=2,
         feed_forward=True,
     )
-    return Mirrored(network, config.mirror_axes)
+    return Mirrored(network, config)
 
 
-# AdamW for the convolutions, since Muon is for matrices; in batches of 16 they take more steps.
+# AdamW for the convolutions, since Muon is for matrices; in batches of 16 they take more steps. In
+# fp32: in bfloat16 their gradients are not finite now and then on a CPU, and the loss is NaN soon.
+FP32: dict[str, object] = {"precision": "fp32"}
 ENTRIES: dict[str, tuple[Callable[[ClassifierRecipe], nn.Module], dict[str, object]]] = {
     "mixer": (mixer, {}),
     "mixer-adamw": (mixer, {"optimiser": "adamw"}),
-    "resnet18": (resnet18, {"optimiser": "adamw", "learning_rate": 1e-3, "batch_size": 16}),
+    "resnet18": (resnet18, {"optimiser": "adamw", "learning_rate": 1e-3, "batch_size": 16} | FP32),
 }
 
 

@@ -155,7 +155,7 @@ def page(model: Model, folds: Sequence[Fold], failures: Sequence[Failure]) -> st
         " `src_resources/model_card.py`; change that, not this.\n",
         USE,
         f"## Data and licence\n{card.training_data}.\n\n{card.attribution}. Licence of the"
-        f" weights: {card.licence}.\n\n{split_text(folds)}\n\n{SUBJECTS}\n",
+        f" weights: {card.licence}.\n\n{split_text(model, folds)}\n\n{SUBJECTS}\n",
         "## Scores\n" + "\n".join(score_table(folds, card.label_names)) + "\n",
         "\n".join(failure_text(failures)) + "\n",
         "## Calibration\n" + "\n".join(calibration_table(folds, card.temperature)) + "\n",
@@ -165,14 +165,15 @@ def page(model: Model, folds: Sequence[Fold], failures: Sequence[Failure]) -> st
     return "\n".join(parts) + "\n"
 
 
-def split_text(folds: Sequence[Fold]) -> str:
+def split_text(model: Model, folds: Sequence[Fold]) -> str:
     cases = sum(len(fold.scores["cases"]) for fold in folds)
-    if len(folds) == 1:
+    if [fold.hash for fold in folds] == [model.hash]:
         return f"{cases} cases were kept out of training; all scores are of these."
+    parts = ", ".join(fold.name for fold in folds)
     return (
-        f"The shipped model learnt from all cases. Scores are of {len(folds)} models of the same"
-        f" recipe, each of which kept out another part: {cases} cases, each scored once, by the"
-        " model that had not seen it. Which case is in which part follows from a hash of its voxels"
+        f"The shipped model learnt from all cases. Scores are of other models of the same recipe,"
+        f" one for each part of the cases that was kept out ({parts}): {cases} cases, each scored"
+        " once, by the model that had not seen it. Which case is in which part follows from a hash of its voxels"
         " ([docs/training.md](training.md))."
     )
 

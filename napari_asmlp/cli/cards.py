@@ -104,7 +104,7 @@ def _class_scores(card: ClassifierCard) -> Iterator[str]:
 def _label_scores(card: Card) -> Iterator[str]:
     cases = card.scores.get("cases", {})
     if cases:
-        yield f"scores        on {len(cases)} cases kept out of training"
+        yield f"scores        on {len(cases)} cases that the scored model had not seen"
     for label, values in card.scores.get("mean", {}).items():
         name = card.label_names.get(int(label), label) if label.isdigit() else "mean"
         yield f"  {name:16} {_measured(values['dice'], values['hd95_mm'])}"
