@@ -173,8 +173,8 @@ def split_text(model: Model, folds: Sequence[Fold]) -> str:
     return (
         f"The shipped model learnt from all cases. Scores are of other models of the same recipe,"
         f" one for each part of the cases that was kept out ({parts}): {cases} cases, each scored"
-        " once, by the model that had not seen it. Which case is in which part follows from a hash of its voxels"
-        " ([docs/training.md](training.md))."
+        " once, by the model that had not seen it. Which case is in which part follows from a hash"
+        " of its voxels ([docs/training.md](training.md))."
     )
 
 
