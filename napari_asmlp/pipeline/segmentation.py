@@ -149,9 +149,8 @@ def iter_segment(
     Parameters
     ----------
     volume, model, settings : as for `segment`
-    partial : folder to keep finished planes in, so that a run which was stopped can go on; the
-        results are read from there, until the caller removes it. None keeps them in memory: a byte
-        or two a voxel for labels, but 4 for each class where probabilities are asked for.
+    partial : folder of finished planes, to go on from and to read results from, until the caller
+        removes it. None keeps them in memory: 1 or 2 bytes a voxel, and 4 for each probability
     keep_probabilities : False gives those asked for in the slabs of the progress only
 
     Yields
