@@ -148,7 +148,6 @@ def iter_segment(
 
     Parameters
     ----------
-    volume, model, settings : as for `segment`
     partial : folder of finished planes, to go on from and to read results from, until the caller
         removes it. None keeps them in memory: 1 or 2 bytes a voxel, and 4 for each probability
     keep_probabilities : False gives those asked for in the slabs of the progress only
