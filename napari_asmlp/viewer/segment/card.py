@@ -21,7 +21,8 @@ def card_html(card: Card) -> str:
         facts.append(f"field of view {unbroken(extent + ' mm')}")
     facts.append(unbroken(card.licence))
     if card.training_data:
-        lines.append(f"Trained on {escape(card.training_data)}")
+        data = card.training_data.partition(";")[0]  # `models show` has the rest: a dock is small
+        lines.append(f"Trained on {escape(data)}")
     lines.append(" · ".join(facts))
     return "<br>".join(line for line in lines if line)
 
