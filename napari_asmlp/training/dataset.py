@@ -7,7 +7,6 @@ which pairs by name and has one file a channel (``NAME_0000.nii.gz`` ...).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.io import base_name, read_volume, volumes_in
-from napari_asmlp.io.planes import each_plane
+from napari_asmlp.io.channels import content_hash, stacked
 from napari_asmlp.volume import Volume
 
 _HIGHEST_LABEL = 65535
@@ -103,21 +102,7 @@ def examined(cases: Sequence[Case]) -> Iterator[Case]:
                 f"{case.images[0]}: {channels} channels, but {cases[0].images[0].name} has"
                 f" {expected}; a model takes one number of them (--volume N chooses one of 4D)"
             )
-        yield replace(case, hash=_content_hash(images))
-
-
-def _content_hash(images: Sequence[Volume]) -> str:
-    digest = hashlib.sha256()
-    for image in images:
-        digest.update(repr(tuple(image.data.shape)).encode())
-        for plane in each_plane(image.data):
-            if not np.isfinite(plane).all():
-                raise VolumeError(
-                    f"{image.path}: holds NaN or infinity; put numbers in their places first"
-                )
-            with np.errstate(over="ignore"):  # 1e300 is a number too, if no useful one
-                digest.update(plane.astype(np.float32, order="C").tobytes())
-    return digest.hexdigest()
+        yield replace(case, hash=content_hash(images))
 
 
 def read_case(case: Case) -> tuple[Volume, Volume]:
@@ -130,15 +115,7 @@ def read_case(case: Case) -> tuple[Volume, Volume]:
                 f"{volume.path} and its labels {labels.path} lie on different grids"
                 f" ({volume.grid.difference(labels.grid)})"
             )
-    if len(channels) == 1:
-        return channels[0], labels
-    if many := [volume for volume in channels if volume.channels > 1]:
-        raise VolumeError(
-            f"{many[0].path}: holds {many[0].channels} volumes, but is one channel of"
-            f" {len(channels)}; --volume N chooses one of them"
-        )
-    stacked = np.stack([volume.array() for volume in channels], axis=-1)
-    return Volume(stacked, channels[0].grid, path=channels[0].path), labels
+    return stacked(channels), labels
 
 
 def class_indices(labels: Volume, label_names: Mapping[int, str]) -> NDArray[np.uint8]:
