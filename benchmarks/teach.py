@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from teach_forest import ForestSettings, filtered, forest
 
 from napari_asmlp import read_volume
-from napari_asmlp.teaching import loop
+from napari_asmlp.teaching import progress as teaching_progress
 from napari_asmlp.teaching.annotations import UNANNOTATED, Annotation
 from napari_asmlp.teaching.behind import mean_dice
 from napari_asmlp.teaching.loop import TeachSettings, iter_teach
@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.cpu:
-        loop.time.monotonic = time.process_time
+        teaching_progress.time.monotonic = time.process_time
     image = read_volume(options.image)
     truth = read_volume(options.labels, kind="labels")
     rows = []

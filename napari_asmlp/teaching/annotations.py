@@ -41,6 +41,13 @@ class Annotation:
         there = self.classes[self.classes != UNANNOTATED]
         return np.bincount(there, minlength=len(self.values))
 
+    def recoded(self, values: tuple[int, ...]) -> Annotation:
+        """Return the same annotations as indices of another table, which has all their values."""
+        if values == self.values:
+            return self
+        table = np.array([values.index(value) for value in self.values] + [UNANNOTATED], np.int16)
+        return Annotation(table[self.classes], values)  # UNANNOTATED, -1, is the last place
+
     def written(self, classes: NDArray[np.integer[Any]]) -> Labels:
         """Return the label values of classes."""
         values = np.array(self.values, smallest_unsigned(max(self.values)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,8 +84,8 @@ class Mixture:
         return light.log_softmax(dim=0), network.log_softmax(dim=0)
 
 
-def iter_answer(mixture: Mixture, classes: int) -> Iterator[Answer | float]:
-    """Work through a volume; yields the share done, and last the answer."""
+def iter_answer(mixture: Mixture, classes: int) -> Generator[float, None, Answer]:
+    """Label a volume; yields the share done."""
     shape = mixture.maps.shape
     cell = 2 if np.prod(shape) <= _FINE_UP_TO else 4
     chosen, doubt = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
@@ -102,4 +102,4 @@ def iter_answer(mixture: Mixture, classes: int) -> Iterator[Answer | float]:
             cells = functional.avg_pool3d(chances[None], cell, ceil_mode=True)[0]
             coarse[:, start // cell : start // cell + cells.shape[1]] = cells.half()
         yield planes.stop / shape[0]
-    yield Answer(chosen, doubt, coarse, cell)
+    return Answer(chosen, doubt, coarse, cell)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,76 +24,89 @@ _SURE = 26  # doubt, of 255, below which a voxel may teach the network
 
 
 class NetworkLearner:
-    """Teaches a network by a subject.
+    """Teaches a network by volumes.
 
     Parameters
     ----------
-    subject : what is taught
     network : with an output for each class; changed in place
+
     """
 
-    def __init__(
-        self, subject: Subject, network: Asmlp, settings: FinetuneSettings, seed: int
-    ) -> None:
+    def __init__(self, network: Asmlp, settings: FinetuneSettings, seed: int) -> None:
         self.network = network
-        self._subject = subject
-        self._steps = Finetuning(network, subject.classes, settings, seed)
-        self._sample: Sample | None = None
+        self._classes = network.config.out_channels
+        self._settings, self._seed = settings, seed
+        self._steps = Finetuning(network, self._classes, settings, seed)
+        self._samples: list[Sample] = []
 
     @property
     def steps(self) -> int:
         """Taken so far."""
         return self._steps.step
 
-    def listen(self, classes: NDArray[np.int16], answer: Answer) -> None:
-        """Learn from now on from these annotations, and from what an answer is sure of.
+    def kept(self) -> NetworkLearner:
+        """Return a copy that goes on from here, with nothing to learn from yet."""
+        return self.going_on(copy.deepcopy(self.network))
+
+    def going_on(self, network: Asmlp) -> NetworkLearner:
+        """Return a learner that counts its steps from here."""
+        learner = NetworkLearner(network, self._settings, self._seed)
+        learner._steps.step = self.steps
+        return learner
+
+    def listen(self, heard: Sequence[tuple[Subject, NDArray[np.int16], Answer]]) -> None:
+        """Learn from now on from annotations of volumes, and from what answers are sure of.
 
         Parameters
         ----------
-        classes : (X, Y, Z), those to learn from; `UNANNOTATED` elsewhere
-        answer : learnt from the same ones
+        heard : of each volume the classes to learn from, (X, Y, Z), `UNANNOTATED` elsewhere; and
+            an answer learnt from the same ones
         """
-        sure = answer.classes.astype(np.int16)
-        sure[answer.doubt > _SURE] = UNANNOTATED
-        sure[self._subject.annotation.classes != UNANNOTATED] = UNANNOTATED
-        seen = self._subject.seen
-        shape = seen.shape[1:]
-        self._sample = teaching_sample(
-            seen, spread(classes, shape), nearest(sure, shape), self._subject.classes
-        )
+        self._samples = [self._sample(*one) for one in heard]
 
     def descend(self, done: float) -> None:
         """Take a step; `done` is the share of the run that is over."""
-        if self._sample is None:
+        if not self._samples:
             raise RuntimeError("nothing to learn from yet")
         self.network.train()
-        self._steps.descend(self._sample, done)
+        self._steps.descend(self._samples[self.steps % len(self._samples)], done)
 
-    def logits(self) -> Map:
-        """Return what the network says of the subject now."""
+    def logits(self, subject: Subject) -> Map:
+        """Return what the network says of a volume now."""
         runs = Encoder(self.network.eval(), features=False)
-        return runs.map(self._subject.seen, self._subject.shape)
+        return runs.map(subject.seen(), subject.shape)
+
+    def _sample(self, subject: Subject, classes: NDArray[np.int16], answer: Answer) -> Sample:
+        sure = answer.classes.astype(np.int16)
+        sure[(answer.doubt > _SURE) | (classes != UNANNOTATED)] = UNANNOTATED
+        seen = subject.seen()
+        shape = seen.shape[1:]
+        return teaching_sample(seen, spread(classes, shape), nearest(sure, shape), self._classes)
 
 
-def shares_scored(
-    mixture: Mixture, classes: NDArray[np.int16], places: NDArray[np.int64], count: int
-) -> dict[float, float]:
+@dataclass(frozen=True)
+class Asked:
+    """What learners are asked: voxels (N, 3) that they have not learnt from, and their classes."""
+
+    mixture: Mixture
+    places: NDArray[np.int64]
+    classes: NDArray[np.int16]
+
+
+def shares_scored(asked: Sequence[Asked], count: int) -> dict[float, float]:
     """Return the mean Dice of each share that the network may have.
 
     Parameters
     ----------
-    mixture : of learners that have not learnt from `places`
-    classes : (X, Y, Z), the truth there
-    places : (N, 3) voxels
+    asked : of each volume
     count : classes
     """
-    truth, scores = classes[tuple(places.T)], {}
+    truth = np.concatenate([one.classes for one in asked])
     with torch.inference_mode():
-        light, network = mixture.parts_at(places)
-        for share in SHARES:
-            found = light.lerp(network, share).argmax(dim=0).numpy()
-            scores[share] = mean_dice(found, truth, count)
-    return scores
+        parts = [one.mixture.parts_at(one.places) for one in asked]
+        light, network = (torch.cat(of_all, dim=1) for of_all in zip(*parts, strict=True))
+        found = {share: light.lerp(network, share).argmax(dim=0).numpy() for share in SHARES}
+    return {share: mean_dice(labels, truth, count) for share, labels in found.items()}
 
 
 def mean_dice(found: NDArray[np.int64], truth: NDArray[np.int16], count: int) -> float:

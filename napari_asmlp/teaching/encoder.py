@@ -31,6 +31,7 @@ from napari_asmlp.teaching.maps import Map
 PATH = Path(__file__).with_name("encoder.safetensors")
 LOOKING_MM, TAUGHT_MM = 2.0, 1.0  # spacing at which it looks for features, and is taught
 _LEAST_MM, _MOST_MM = 0.4, 4.0  # voxel sizes that heads are scanned with
+_MOST_VOXELS = 40_000_000  # that it looks at
 _TILE, _HALO = 160, 32  # voxels of a piece that runs at once, and around it
 
 
@@ -52,10 +53,13 @@ def working_spacing(grid: Grid, millimetres: float) -> tuple[float, float, float
     """Return the spacing that a volume is shown to a network with.
 
     So many mm where voxels are of the size that heads are scanned with; the smallest voxel side
-    for all else, such as cells, since their scale says nothing.
+    for all else, such as cells, since their scale says nothing. A very large volume is shown
+    coarser.
     """
     least, most = min(grid.spacing), max(grid.spacing)
     side = millimetres if least >= _LEAST_MM and most <= _MOST_MM else least
+    x, y, z = grid.extent_mm
+    side = max(side, (x * y * z / _MOST_VOXELS) ** (1 / 3))
     return (side, side, side)
 
 

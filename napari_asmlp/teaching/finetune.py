@@ -21,6 +21,7 @@ from napari_asmlp.networks.compiled_training import (
     is_trainable,
     is_training_compiled,
 )
+from napari_asmlp.networks.tiles import each
 from napari_asmlp.training.augment import random_crop
 from napari_asmlp.training.losses import token_loss, token_shares
 from napari_asmlp.training.optimisers import make_optimisers, set_rates
@@ -67,9 +68,22 @@ def new_network(start: Asmlp | None, channels: int, classes: int, seed: int) -> 
     kernel = "embedding.projection.weight"
     if mine[kernel].shape != theirs[kernel].shape:
         theirs[kernel] = theirs[kernel].mean(dim=1, keepdim=True).expand_as(mine[kernel]) / channels
+    last = last_layer(network)
+    weight, bias = last.weight.detach().clone(), last.bias.detach().clone()
     fitting = {key: theirs[key] for key in mine if mine[key].shape == theirs[key].shape}
     network.load_state_dict(mine | fitting)
+    with torch.no_grad():
+        last.weight.copy_(weight)
+        last.bias.copy_(bias)
     return network
+
+
+def last_layer(network: Asmlp) -> nn.Linear:
+    """Return the layer from tokens to logits."""
+    if isinstance(network.head, nn.Linear):
+        return network.head
+    (linear,) = each(network.head, nn.Linear)
+    return linear
 
 
 class Finetuning:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
+
+_TELL_EVERY = 20  # steps
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,30 @@ class LightLearner(nn.Module):
             [nn.Linear(len(mean), hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, classes)]
         )
 
-    def forward(self, features: Tensor, dropout: float = 0.0, noise: float = 0.0) -> Tensor:
-        """Return the logits; noise and dropout are for learning."""
-        within = torch.minimum(torch.maximum(features.T, self.low), self.high)
-        hidden = (within - self.mean) / self.deviation
-        if noise:
-            hidden = hidden + noise * torch.randn_like(hidden)
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits."""
+        hidden = self._standardised(features.T)
         for layer in self.layers[:-1]:
-            hidden = functional.dropout(functional.gelu(layer(hidden)), dropout, dropout > 0)
+            hidden = functional.gelu(layer(hidden))
         logits: Tensor = self.layers[-1](hidden).T
         return logits
+
+    def learning(
+        self, features: Tensor, settings: LightSettings, random: torch.Generator
+    ) -> Tensor:
+        """(N, F) -> (N, K), with noise and dropout."""
+        hidden = self._standardised(features)
+        hidden = hidden + settings.noise * torch.randn(hidden.shape, generator=random)
+        kept = 1 - settings.dropout
+        for layer in self.layers[:-1]:
+            hidden = functional.gelu(layer(hidden))
+            hidden = hidden * ((torch.rand(hidden.shape, generator=random) < kept) / kept)
+        logits: Tensor = self.layers[-1](hidden)
+        return logits
+
+    def _standardised(self, features: Tensor) -> Tensor:
+        within = torch.minimum(torch.maximum(features, self.low), self.high)
+        return (within - self.mean) / self.deviation
 
 
 def chosen_voxels(
@@ -83,30 +100,34 @@ def chosen_voxels(
     return places[order].astype(np.int64)
 
 
-def fit_light(
+def iter_fit(
     features: Tensor, classes: Tensor, count: int, settings: LightSettings, seed: int
-) -> LightLearner:
-    """Learn from voxels.
+) -> Generator[float, None, LightLearner]:
+    """Learn from voxels; yields the share done.
 
     Parameters
     ----------
     features : (N, F) float32
     classes : (N,) int64, below `count`
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        learner = LightLearner(features, count, settings.hidden)
-        optimiser = torch.optim.AdamW(
-            learner.parameters(), settings.rate, weight_decay=settings.decay
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, settings.steps)
-        generator = Generator().manual_seed(seed)
-        for _ in range(settings.steps):
-            batch = torch.randint(len(features), (settings.batch,), generator=generator)
-            logits = learner(features[batch].T, settings.dropout, settings.noise)
-            loss = functional.cross_entropy(logits.T, classes[batch])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature is untyped
-            optimiser.step()
-            schedule.step()
+    learner = _new_learner(features, count, settings.hidden, seed)
+    optimiser = torch.optim.AdamW(learner.parameters(), settings.rate, weight_decay=settings.decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, settings.steps)
+    random = torch.Generator().manual_seed(seed)
+    for step in range(settings.steps):
+        batch = torch.randint(len(features), (settings.batch,), generator=random)
+        logits = learner.learning(features[batch], settings, random)
+        loss = functional.cross_entropy(logits, classes[batch])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature is untyped
+        optimiser.step()
+        schedule.step()
+        if step % _TELL_EVERY == 0:
+            yield step / settings.steps
     return learner.eval()
+
+
+def _new_learner(features: Tensor, count: int, hidden: int, seed: int) -> LightLearner:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LightLearner(features, count, hidden)

@@ -6,10 +6,17 @@ import pytest
 from napari_asmlp.card import Preprocessing
 from napari_asmlp.grid import Grid
 from napari_asmlp.teaching.annotations import UNANNOTATED, Annotation, in_folds
-from napari_asmlp.teaching.choice import Features, best_of, cross_validated, open_to
+from napari_asmlp.teaching.choice import (
+    Features,
+    Lesson,
+    best_of,
+    iter_cross_validated,
+    open_to,
+)
 from napari_asmlp.teaching.light import LightSettings
 from napari_asmlp.teaching.subject import Subject
 from napari_asmlp.volume import Volume
+from tests.teaching.generators import result_of
 
 SHAPE = (24, 24, 24)
 LIGHT = LightSettings(steps=100, batch=256)
@@ -20,10 +27,12 @@ def scored(image, truth, annotated):
     """Return what is chosen for an image, whose truth is known where it is annotated, and why."""
     classes = np.where(annotated, truth, UNANNOTATED).astype(np.int16)
     annotation = Annotation(classes, (0, 1, 2)[: truth.max() + 1])
-    subject = Subject(Volume(image, Grid(SHAPE, np.eye(4))), annotation, Preprocessing())
+    subject = Subject(Volume(image, Grid(SHAPE, np.eye(4))), Preprocessing())
     list(subject.look_near())
-    candidates, folds = open_to(tokens=False, position=True), in_folds(annotation)
-    scores = {one: cross_validated(subject, folds, one, LIGHT, 0) for one in candidates}
+    lesson = Lesson(subject, classes, in_folds(annotation))
+    candidates, scores = open_to(tokens=False, position=True), {}
+    for one in candidates:
+        scores[one] = result_of(iter_cross_validated([lesson], truth.max() + 1, one, LIGHT, 0))
     return best_of(candidates, scores), scores
 
 

@@ -12,7 +12,7 @@ from napari_asmlp.errors import ModelError
 from napari_asmlp.grid import Grid
 from napari_asmlp.model import load_model, save_model
 from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
-from napari_asmlp.teaching import encoder, loop
+from napari_asmlp.teaching import encoder, progress
 from napari_asmlp.teaching.annotations import UNANNOTATED, Annotation
 from napari_asmlp.teaching.behind import mean_dice
 from napari_asmlp.teaching.finetune import new_network
@@ -46,7 +46,7 @@ def small_encoder(monkeypatch):
 def ticking(monkeypatch):
     """A clock that is a second later whenever somebody looks."""
     ticks = count()
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
 
 
 def ball(codes="RAS"):
@@ -65,10 +65,10 @@ def taught(image, annotation, settings=QUICK, start=None):
     answers, work = [], iter_teach(image, annotation, settings, start)
     while True:
         try:
-            progress = next(work)
+            now = next(work)
         except StopIteration as stop:
             return answers, stop.value
-        answers += [progress.answer] if progress.answer else []
+        answers += [now.answer] if now.answer else []
 
 
 @pytest.mark.parametrize("codes", ["RAS", "ILP"])
