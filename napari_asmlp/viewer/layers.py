@@ -212,6 +212,15 @@ def check_same_grid(labels: Labels, image: Image) -> None:
         )
 
 
+def channels_beside(layer: Image, others: Iterable[object]) -> list[Image]:
+    """Return, of some layers, those that show a channel of the same volume as a layer does."""
+    whole = layer.metadata.get(_ALL_CHANNELS)
+    if not isinstance(whole, Volume):
+        return [layer]
+    shown = [(each, each.metadata.get(_ALL_CHANNELS)) for each in others if isinstance(each, Image)]
+    return [each for each, its in shown if isinstance(its, Volume) and its.data is whole.data]
+
+
 def is_moved(layer: Image | Labels) -> bool:
     """Tell whether a layer of ours has been moved, turned or reshaped, off its source grid."""
     return isinstance(layer.metadata.get(METADATA_KEY), Volume) and _source(layer) is None

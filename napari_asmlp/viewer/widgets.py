@@ -5,10 +5,35 @@ from __future__ import annotations
 import re
 
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QFormLayout, QLabel, QMainWindow, QSizePolicy, QWidget
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QApplication,
+    QFormLayout,
+    QFrame,
+    QLabel,
+    QMainWindow,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
 
 _SHOWN_LETTERS = 10
+_LOWEST = 200  # pixels
+
+
+class Scrolled(QScrollArea):
+    """Scrolls downwards where the window is low, and is never too narrow for what is inside."""
+
+    def __init__(self, inside: QWidget) -> None:
+        super().__init__(widgetResizable=True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(inside)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802  # Qt's name
+        """Return the width of what is inside, and the height of a few rows."""
+        inside = self.widget().minimumSizeHint().width()
+        return QSize(inside + self.verticalScrollBar().sizeHint().width(), _LOWEST)
 
 
 def shorten(combo: ComboBox) -> None:
@@ -37,6 +62,13 @@ def form_layout() -> QFormLayout:
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     form.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
     return form
+
+
+def line() -> QFrame:
+    """Return a line between parts of a panel."""
+    drawn = QFrame()
+    drawn.setFrameShape(QFrame.Shape.HLine)
+    return drawn
 
 
 def main_window() -> QWidget | None:

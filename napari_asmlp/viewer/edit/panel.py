@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_asmlp.viewer.edit.brush_row import BrushRow
 from napari_asmlp.viewer.edit.segments import SegmentList
@@ -15,13 +14,12 @@ from napari_asmlp.viewer.edit.tools import ToolSection
 from napari_asmlp.viewer.edit.undo_row import UndoRow
 from napari_asmlp.viewer.history.edits import Edits
 from napari_asmlp.viewer.panel import Panel
-from napari_asmlp.viewer.widgets import form_layout, shorten
+from napari_asmlp.viewer.widgets import Scrolled, form_layout, line, shorten
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 _MARGIN = 6  # pixels
-_LOWEST = 200
 
 
 class EditPanel(Panel):
@@ -81,12 +79,12 @@ class EditPanel(Panel):
         column.addLayout(layers)
         column.addWidget(self.segments)
         column.addWidget(self.history)
-        column.addWidget(_line())
+        column.addWidget(line())
         column.addWidget(self.brush)
-        column.addWidget(_line())
+        column.addWidget(line())
         column.addWidget(self.tools)
         column.addStretch()
-        area = _Scrolled(inside)
+        area = Scrolled(inside)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(area)
@@ -141,24 +139,3 @@ class EditPanel(Panel):
         """Bring names and locks up to date wherever they are shown."""
         self.tools.name_labels()
         self.brush.tell()
-
-
-class _Scrolled(QScrollArea):
-    """Scrolls downwards where the window is low, and is never too narrow for what is inside."""
-
-    def __init__(self, inside: QWidget) -> None:
-        super().__init__(widgetResizable=True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setWidget(inside)
-
-    def minimumSizeHint(self) -> QSize:  # noqa: N802  # Qt's name
-        """Return the width of what is inside, and the height of a few rows."""
-        inside = self.widget().minimumSizeHint().width()
-        return QSize(inside + self.verticalScrollBar().sizeHint().width(), _LOWEST)
-
-
-def _line() -> QFrame:
-    line = QFrame()
-    line.setFrameShape(QFrame.Shape.HLine)
-    return line

@@ -1,0 +1,60 @@
+"""Layers that the panel adds beside the taught labels: doubt, and labels of other images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_asmlp.viewer.layers import image_layer_data, labels_on, volume_of
+from napari_asmlp.viewer.teach.taught import add_beneath
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
+    from numpy.typing import NDArray
+
+    from napari_asmlp.model import LabelEntry
+    from napari_asmlp.volume import Volume
+
+DOUBT_KEY = "napari_asmlp_doubt"  # in the metadata of a layer that shows it, and is no image
+_MOST = 255
+
+
+def add_doubt(viewer: ViewerModel, image: Image, doubt: NDArray[np.uint8]) -> Image:
+    """Show doubt (i, j, k) over an image, bright where it is great; what is selected stays so."""
+    data, attributes = _shown(image, doubt)
+    look = {
+        "name": f"doubt: {image.name}",
+        "colormap": "inferno",
+        "blending": "additive",
+        "contrast_limits": (0, _MOST),
+        "opacity": 0.6,
+    }
+    active = viewer.layers.selection.active
+    attributes["metadata"][DOUBT_KEY] = True
+    layer: Image = viewer.add_image(data, **{**attributes, **look})
+    viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(image) + 1)
+    viewer.layers.selection.active = active
+    return layer
+
+
+def renew_doubt(layer: Image, image: Image, doubt: NDArray[np.uint8]) -> None:
+    """Show other doubt in a layer."""
+    layer.data, _ = _shown(image, doubt)
+
+
+def add_applied(
+    viewer: ViewerModel, image: Image, labels: Volume, entries: Sequence[LabelEntry]
+) -> Labels:
+    """Add labels of an image that nobody has annotated."""
+    layer = labels_on(image, labels.array(), entries, f"taught: {image.name}")
+    add_beneath(viewer, layer, None)
+    return layer
+
+
+def _shown(image: Image, doubt: NDArray[np.uint8]) -> tuple[Any, dict[str, Any]]:
+    ((data, attributes, _),) = image_layer_data(replace(volume_of(image), data=doubt))
+    return data, attributes
