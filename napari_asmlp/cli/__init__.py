@@ -29,6 +29,7 @@ COMMANDS = {
     "train-classifier": "learn to classify volumes, or objects of label files",
     "classify": "the class of volumes, or of each object of a label file",
     "teach": "learn from a few annotated voxels of a volume and label the rest",
+    "fine-tune": "a better model from corrections of its labels",
     "evaluate": "compare labels with reference labels",
     "measure": "size, place, shape and intensities of labels or connected objects",
     "convert": "labels or a volume in another format, on the same grid",

@@ -140,7 +140,7 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
         job.recipe, plan.crop, training, validation, job.checkpoint, job.device, resume, record
     )
     history = yield from _logged(run, network, LogWriter(job.logs, list(names.values())))
-    model = Model(_card(job, plan, network), _rounded(network))
+    model = Model(_card(job, plan, network), rounded(network))
     model = yield from _scored(job, plan, model)
     return Trained(model, _report(job, plan, model, history))
 
@@ -236,7 +236,7 @@ def _network(
     return network, [note]
 
 
-def _rounded(network: Asmlp) -> Asmlp:
+def rounded(network: Asmlp) -> Asmlp:
     """Round weights as the file does, so that what is scored is what is shipped."""
     state = {key: tensor.half().float() for key, tensor in network.state_dict().items()}
     network.load_state_dict(state)

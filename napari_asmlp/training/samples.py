@@ -7,8 +7,9 @@ the preprocessing, and they appear whole or not at all: a run that was killed fi
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from napari_asmlp.model import Preprocessing
 from napari_asmlp.preprocess import place, to_model_grid
 from napari_asmlp.provenance import file_hash
 from napari_asmlp.training.dataset import Case, class_indices, read_case
+from napari_asmlp.volume import Volume
 
 _PLACES_PER_CLASS = 1000
 PREPROCESSING = pydantic.TypeAdapter(Preprocessing)
@@ -93,10 +95,15 @@ def prepare(
     make_folder(folder)
     for case in cases:
         key = _key(case, label_names, preprocessing)
-        paths = _paths(folder, key)
-        if not all(path.exists() for path in paths):
-            _save(paths, read_sample(case, label_names, preprocessing))
+        store(folder, key, functools.partial(read_sample, case, label_names, preprocessing))
         yield key, case.name
+
+
+def store(folder: Path, key: str, read: Callable[[], Sample]) -> None:
+    """Write a sample, unless the folder holds it already."""
+    paths = _paths(folder, key)
+    if not all(path.exists() for path in paths):
+        _save(paths, read())
 
 
 def make_folder(folder: Path) -> None:
@@ -110,12 +117,19 @@ def make_folder(folder: Path) -> None:
 def read_sample(case: Case, label_names: Mapping[int, str], preprocessing: Preprocessing) -> Sample:
     """Bring a case to the model grid; raises `AsmlpError` on what cannot be learnt from."""
     image, labels = read_case(case)
+    return on_model_grid(case.name, image, class_indices(labels, label_names), preprocessing)
+
+
+def on_model_grid(
+    name: str, image: Volume, classes: NDArray[np.uint8], preprocessing: Preprocessing
+) -> Sample:
+    """Bring an image and its classes (i, j, k) to the model grid."""
     placement = place(image.grid, preprocessing)
-    turned = placement.orientation.apply(class_indices(labels, label_names))
+    turned = placement.orientation.apply(classes)
     if turned.shape != placement.model_grid.shape:
         turned = resize(turned, placement.model_grid.shape, order=0, preserve_range=True)
     normalised = to_model_grid(image, placement, preprocessing)
-    return Sample.of(case.name, normalised, np.ascontiguousarray(turned, dtype=np.uint8))
+    return Sample.of(name, normalised, np.ascontiguousarray(turned, dtype=np.uint8))
 
 
 def check_classes(samples: Sequence[Sample], label_names: Mapping[int, str]) -> list[str]:

@@ -95,6 +95,11 @@ class Stage:
         return f"{self.what}, {self.done} of {self.total} cases"
 
 
+def labelled_loss(_image: Tensor, logits: Tensor, classes: Tensor) -> Tensor:
+    """Return the loss where every voxel has a label: see `losses.segmentation_loss`."""
+    return segmentation_loss(logits, classes)
+
+
 @dataclass(frozen=True)
 class TrainingRun:
     """One training: what it learns from, where it runs, and where its checkpoint lies.
@@ -102,6 +107,7 @@ class TrainingRun:
     Attributes
     ----------
     split : record of which cases are on which side, kept in the checkpoint
+    loss : of images (B, C, X, Y, Z), logits (B, K, X, Y, Z) and classes (B, X, Y, Z)
     """
 
     recipe: Recipe
@@ -112,6 +118,7 @@ class TrainingRun:
     device: str = "auto"
     resume: bool = False
     split: Mapping[str, Any] = field(default_factory=dict)
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor] = labelled_loss
 
     def __call__(self, network: nn.Module) -> Generator[TrainProgress, None, list[dict[str, Any]]]:
         """Train `network` in place; yields after each epoch, returns the history of epochs."""
@@ -127,10 +134,10 @@ class TrainingRun:
         try:
             while not self._is_over(state):
                 state.rate = set_rates(state.optimisers, self.recipe.warmup, self._fraction(state))
-                image, classes = self.batch(state.step)
+                image, classes = (part.to(device) for part in self.batch(state.step))
                 with context:
-                    logits = runs(image.to(device))
-                self._descend(state, segmentation_loss(logits.float(), classes.to(device)))
+                    logits = runs(image)
+                self._descend(state, self.loss(image, logits.float(), classes))
                 state.step, state.seconds = state.step + 1, clock.seconds
                 if state.step % self._per_epoch == 0 or self._fraction(state) >= 1:
                     with context:
