@@ -27,7 +27,7 @@ class Run {
 
     Run(const Block& block, Number* tokens, const int64_t* shape, int threads)
         : b_(block), e_(b_.channels, shape, b_.shift_size), tokens_(tokens), threads_(threads),
-          buffers_(threads, Buffers(b_.channels + ROWS)),
+          buffers_(threads, Buffers(padded(b_.channels))),
           ring_(Bordered<Number>::size(e_, b_.channels, e_.few())),
           hidden_(e_, ring_.data(), e_.few()) {}
 
@@ -221,6 +221,7 @@ int run(const Block* b, Number* tokens, const int64_t* shape, int threads) try {
 }  // namespace
 
 extern "C" int panel_rows() { return ROWS; }
+extern "C" int tile_side() { return has_tiles() ? SIDE : 0; }
 extern "C" int multiplies_pairs() { return std::is_same<Maths<half>::Operand, uint32_t>::value; }
 extern "C" int run_float32(const Block* b, float* tokens, const int64_t* shape, int threads) {
     return run(b, tokens, shape, threads);

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <type_traits>
 #include <vector>
+
+#include "tiles.h"
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
@@ -26,7 +28,6 @@ constexpr int LANES = 8;
 constexpr int LANES = 4;
 #endif
 constexpr int ROWS = LANES == 8 ? 4 : 8, COLUMNS = 2;  // of vectors, in registers at a time
-constexpr int CHUNK = 64;
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 int thread_number() {
@@ -147,8 +148,9 @@ void gelu(float* x, int n) {
 }
 
 struct Linear {
-    const void* weight;  // panels of ROWS outputs: (M / ROWS, K, ROWS) float, or pairs along K
-    const float* bias;   // (M,)
+    const void* weight;  // panels of ROWS outputs: (M / ROWS, K, ROWS) float, or pairs along K;
+                         // with tiles pairs as they are, (padded M, padded K / 2)
+    const float* bias;   // (M,), padded like the weight
     int64_t outputs, inputs;
 };
 
@@ -173,6 +175,11 @@ void product(float* out, const float* in, const Linear& linear) {
 
 #if defined(__AVX512BF16__)
 void product(float* out, const uint32_t* in, const Linear& linear) {
+#if defined(TILES)
+    if (has_tiles())
+        return tile_product(out, in, static_cast<const uint32_t*>(linear.weight), linear.bias,
+                            linear.outputs, linear.inputs);
+#endif
     const uint32_t* panel = static_cast<const uint32_t*>(linear.weight);
     const int64_t pairs = (linear.inputs + 1) / 2;
     for (int m = 0; m < linear.outputs; m += ROWS, panel += pairs * ROWS)
@@ -195,11 +202,18 @@ void product(float* out, const uint32_t* in, const Linear& linear) {
 }
 #endif
 
+// Pairs of channels beyond the last, which weights of 0 meet
+void clear_rest(uint32_t* operands, int64_t channels) {
+    const int64_t pairs = (channels + 1) / 2;
+    std::fill(operands + pairs * CHUNK, operands + padded(channels) / 2 * CHUNK, 0);
+}
+
 // (C, CHUNK) float32 -> operands of a product
 void pack(float* out, const float* in, int64_t channels) {
     std::memcpy(out, in, 4 * channels * CHUNK);
 }
 void pack(uint32_t* out, const float* in, int64_t channels) {
+    clear_rest(out, channels);
     for (int64_t c = 0; c < channels; c += 2, out += CHUNK, in += 2 * CHUNK)
         for (int t = 0; t < CHUNK; ++t) {
             uint32_t high = c + 1 < channels ? rounded(in[CHUNK + t]) & 0xffff0000 : 0;

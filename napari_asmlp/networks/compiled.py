@@ -22,6 +22,7 @@ from pathlib import Path
 import platformdirs
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_asmlp.errors import AsmlpError
 from napari_asmlp.networks.folded import FoldedAsmlp
@@ -93,11 +94,10 @@ class CompiledBlock(nn.Module):
 
     def _linear(self, linear: FoldedLinear) -> _Linear:
         outputs, inputs = linear.weight.shape
-        rows = library().panel_rows()
-        bias = torch.zeros(-(-outputs // rows) * rows)
-        bias[:outputs] = linear.bias[:, 0]
         pairs = self._dtype == torch.bfloat16 and bool(library().multiplies_pairs())
-        weight = panels(linear.weight, rows, pairs=pairs)
+        side, rows = library().tile_side() if pairs else 0, library().panel_rows()
+        weight = tiles(linear.weight, side) if side else panels(linear.weight, rows, pairs=pairs)
+        bias = functional.pad(linear.bias[:, 0], (0, -outputs % (side or rows)))
         return _Linear(self._address(weight), self._address(bias), outputs, inputs)
 
     def forward(self, tokens: Tensor, scratch: Scratch) -> Tensor:  # noqa: ARG002  # as FoldedBlock
@@ -147,6 +147,12 @@ def panels(weight: Tensor, rows: int, *, pairs: bool) -> Tensor:
     if not pairs:
         return padded.view(height, rows, width).transpose(1, 2)
     return padded.bfloat16().view(height, rows, width // 2, 2).transpose(1, 2)
+
+
+def tiles(weight: Tensor, side: int) -> Tensor:
+    """Lay a weight out for the matrix unit: as it is, bfloat16, padded to multiples of `side`."""
+    outputs, inputs = weight.shape
+    return functional.pad(weight, (0, -inputs % side, 0, -outputs % side)).bfloat16()
 
 
 @functools.cache

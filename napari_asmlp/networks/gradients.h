@@ -58,6 +58,7 @@ using Row = typename std::conditional<PAIRS<Number>, half, float>::type;
 // Rows as operands of a product over channels
 const float* operands(float*, const float* rows, int64_t) { return rows; }
 const uint32_t* operands(uint32_t* out, const half* rows, int64_t channels) {
+    clear_rest(out, channels);
     for (int64_t c = 0; c < channels; c += 2) {
         const half *even = rows + c * CHUNK, *odd = even + CHUNK;
         uint32_t* pair = out + c / 2 * CHUNK;
@@ -148,8 +149,6 @@ void store_pairs(half* out, const float* even, const float* odd, int n) {
 }
 #endif
 
-constexpr int64_t padded(int64_t channels) { return (channels + 15) / 16 * 16; }
-
 // (C, T) -> (T, padded C), of 32 bits
 void turn(uint32_t* out, const uint32_t* in, int64_t channels, int tokens) {
     const int64_t width = padded(channels);
@@ -218,6 +217,10 @@ template <class Number>
 void outer(float* sums, const Number* rows, const uint32_t* turned, int64_t outputs,
            int64_t inputs) {
     const int64_t width = padded(inputs);
+#if defined(TILES)
+    if constexpr (std::is_same<Number, half>::value)
+        if (has_tiles()) return tile_outer(sums, rows, turned, outputs, width);
+#endif
     for (int64_t m = 0; m < outputs; m += ROWS) {
         float* at = sums + m * width;
         const Number* row = rows + m * CHUNK;

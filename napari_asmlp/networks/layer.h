@@ -11,17 +11,19 @@ void ask_ahead(const Number* from) {
         __builtin_prefetch(reinterpret_cast<const char*>(from + CHUNK) + i);
 }
 
-// Weights (M, K) as panels that `product` reads; m and k have these strides
+// Weights (M, K) as `product` reads them; m and k have these strides
 template <class Operand>
 std::vector<Operand> panels(const float* weight, int64_t outputs, int64_t inputs, int64_t m_stride,
                             int64_t k_stride) {
     constexpr bool PAIR = std::is_same<Operand, uint32_t>::value;
-    const int64_t step = PAIR ? 2 : 1, steps = (inputs + step - 1) / step;
-    std::vector<Operand> all((outputs + ROWS - 1) / ROWS * steps * ROWS);
+    const bool tiles = PAIR && has_tiles();
+    const int64_t step = PAIR ? 2 : 1, rows = tiles ? 1 : ROWS;
+    const int64_t steps = (tiles ? padded(inputs) : inputs + step - 1) / step;
+    std::vector<Operand> all(padded(outputs) * steps);
     for (int64_t m = 0; m < outputs; ++m) {
-        Operand* out = all.data() + m / ROWS * steps * ROWS + m % ROWS;
+        Operand* out = all.data() + m / rows * steps * rows + m % rows;
         const float* in = weight + m * m_stride;
-        for (int64_t k = 0; k < inputs; k += step, out += ROWS) {
+        for (int64_t k = 0; k < inputs; k += step, out += rows) {
             if constexpr (PAIR) {
                 uint32_t odd = k + 1 < inputs ? rounded(in[(k + 1) * k_stride]) : 0;
                 *out = rounded(in[k * k_stride]) >> 16 | (odd & 0xffff0000);

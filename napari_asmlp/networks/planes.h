@@ -42,9 +42,13 @@ struct Extent {
     template <class F>
     void chunks(int64_t first, int64_t end, int threads, F work) const {
         const int64_t from = first * y * z, to = end * y * z;
-#pragma omp parallel for num_threads(threads) schedule(static)
-        for (int64_t n = from; n < to; n += CHUNK)
-            work(n, int(std::min<int64_t>(CHUNK, to - n)), thread_number());
+#pragma omp parallel num_threads(threads)
+        {
+            const Tiles tiles;
+#pragma omp for schedule(static)
+            for (int64_t n = from; n < to; n += CHUNK)
+                work(n, int(std::min<int64_t>(CHUNK, to - n)), thread_number());
+        }
     }
 
     // Take a few planes at a time; `lead` works `ahead` planes before `follow`

@@ -48,7 +48,7 @@ struct Buffers {
           turned(floats(c)), gain(c, 1), in(c, c), branches{{c, c}, {c, c}, {c, c}},
           out(c, c), widen(4 * c, c), narrow(c, 4 * c) {}
 
-    static int64_t floats(int64_t channels) { return (padded(channels) + ROWS) * CHUNK; }
+    static int64_t floats(int64_t channels) { return (padded(channels) + SIDE) * CHUNK; }
 };
 
 template <class Number>

@@ -120,7 +120,7 @@ class Dense {
               operands(size(m, k)), turned(size(m, k)), sum(m, k) {}
 
         static int64_t size(int64_t m, int64_t k) {
-            return (padded(std::max(m, k)) + ROWS) * CHUNK;
+            return (padded(std::max(m, k)) + SIDE) * CHUNK;
         }
     };
 
@@ -128,11 +128,15 @@ class Dense {
     void each_chunk(F work) {
         buffers_.assign(a_.threads, Buffers(m_, k_));
         const int64_t chunks = (count_ + CHUNK - 1) / CHUNK;
-#pragma omp parallel for num_threads(a_.threads) schedule(static)
-        for (int64_t i = 0; i < a_.batch * chunks; ++i) {
-            int64_t n = i % chunks * CHUNK;
-            int count = int(std::min<int64_t>(CHUNK, count_ - n));
-            work(i / chunks, n, count, buffers_[thread_number()]);
+#pragma omp parallel num_threads(a_.threads)
+        {
+            const Tiles tiles;
+#pragma omp for schedule(static)
+            for (int64_t i = 0; i < a_.batch * chunks; ++i) {
+                int64_t n = i % chunks * CHUNK;
+                int count = int(std::min<int64_t>(CHUNK, count_ - n));
+                work(i / chunks, n, count, buffers_[thread_number()]);
+            }
         }
     }
 

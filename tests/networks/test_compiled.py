@@ -12,7 +12,7 @@ import torch
 from napari_asmlp.errors import AsmlpError
 from napari_asmlp.networks import compiled as module
 from napari_asmlp.networks.asmlp import AsmlpConfig
-from napari_asmlp.networks.compiled import compiled, library, panels
+from napari_asmlp.networks.compiled import compiled, library, panels, tiles
 from napari_asmlp.networks.folded import FoldedAsmlp
 from napari_asmlp.networks.tiles import Scratch
 from tests.networks.test_folded import GROUP, OURS, PORT, random_network
@@ -97,6 +97,13 @@ def test_panels_of_a_weight() -> None:
         [[[1, 2], [4, 5]], [[3, 0], [6, 0]]],
         [[[7, 8], [0, 0]], [[9, 0], [0, 0]]],
     ]
+
+
+def test_tiles_of_a_weight() -> None:
+    weight = torch.tensor([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]])
+    laid = tiles(weight, 4)
+    assert laid.dtype == torch.bfloat16
+    assert laid.tolist() == [[1, 2, 3, 0], [4, 5, 6, 0], [7, 8, 9, 0], [0, 0, 0, 0]]
 
 
 def test_without_a_compiler_it_says_so(no_library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
