@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 VALUE, NAME, VOXELS, SLICES = range(4)  # the columns
 _TITLES = ("Value", "Class", "Voxels", "Slices")
 _ROWS_SHOWN = 5
-ZERO_TEXT = "0 is not annotated: background has a value of its own"
+ZERO_TEXT = "0: not annotated. Background has its own value"
 _ZERO_HINT = "Voxels of value 0 are ignored. Those of the background's value become 0 in the result"
 
 

@@ -65,13 +65,18 @@ def new_annotations(image: Image, name: str = "annotations") -> Labels:
     """
     entries = (
         LabelEntry(1, "class 1", _FIRST_COLOURS[0]),
-        LabelEntry(BACKGROUND, _BACKGROUND_NAME, _BACKGROUND_COLOUR),
+        background_entry(),
     )
     layer = labels_on(image, np.zeros(volume_of(image).grid.shape, np.uint8), entries, name)
     set_background(layer, BACKGROUND)
     name_unannotated(layer)
     layer.brush_size, layer.selected_label = _BRUSH, 1
     return layer
+
+
+def background_entry(value: int = BACKGROUND) -> LabelEntry:
+    """Return name and colour of background among annotations."""
+    return LabelEntry(value, _BACKGROUND_NAME, _BACKGROUND_COLOUR)
 
 
 def background_of(layer: Labels) -> int | None:

@@ -150,6 +150,11 @@ class Course(QObject):
             raise SettingsError("nothing has been taught yet: paint, and press Teach first")
         self.rounds.when_idle(lambda: do(self.rounds.teacher.model()))
 
+    def begin_anew(self, start: Model | None) -> None:
+        """Forget what was learnt, and begin with a model; while nothing runs."""
+        self.rounds.begin_anew(start)
+        self._forget()
+
     def entries(self) -> list[LabelEntry]:
         """Return names and colours of all classes, of whatever image."""
         found: dict[int, LabelEntry] = {}
@@ -184,11 +189,16 @@ class Course(QObject):
 
     def _begin(self, is_anew: bool) -> None:
         if is_anew:
-            self.looks.clear()
-            self.states.clear()
+            self._forget()
         self.states.begin()
         self._ended_with = dict(self.looks)
         self._text, self._is_round = "", True
+
+    def _forget(self) -> None:
+        self.looks.clear()
+        self.states.clear()
+        self.report = {}
+        self._learnt_from.clear()
 
     def _pair(self, key: str) -> Pair | None:
         return next((pair for pair in self.pairs if pair.key == key), None)

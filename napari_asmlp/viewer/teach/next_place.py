@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 Array = NDArray[np.integer[Any]]
+IN_THE_MIDDLE, UNDER_CROSSHAIR = "in the middle of the view", "under the crosshair"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +72,18 @@ def worth_text(look: Look) -> str:
     return f"More painting still helps: the last round changed {changed:.1f} % of the voxels"
 
 
-def place_text(layer: Labels, place: Place) -> str:
-    """Return where it is, and why there, in one line."""
+def place_text(layer: Labels, place: Place, where_shown: str = IN_THE_MIDDLE) -> str:
+    """Return where it is, and why there, in one line.
+
+    Parameters
+    ----------
+    where_shown
+        Where in the view, as `go_to` says.
+    """
     where = slice_title(layer, across_of(layer, place), shown_at(layer, place)[1])
     return (
-        f"{where[0].upper()}{where[1:]}, in the middle of the view: most doubt, far from all that"
-        f" is painted (worth {place.worth:,.0f} voxels)"
+        f"{where[0].upper()}{where[1:]}, {where_shown}: most doubt, far from all that is painted"
+        f" (worth {place.worth:,.0f} voxels)"
     )
 
 
@@ -91,8 +98,8 @@ def shown_at(layer: Labels, place: Place) -> tuple[tuple[int, ...], int]:
     return at, at[across_of(layer, place)]
 
 
-def go_to(viewer: ViewerModel, layer: Labels, place: Place) -> None:
-    """Show the slice of a place, in whichever plane it lies, with the place in the middle."""
+def go_to(viewer: ViewerModel, layer: Labels, place: Place) -> str:
+    """Show the slice of a place, in whichever plane it lies; returns where the place then is."""
     at, _ = shown_at(layer, place)
     across = across_of(layer, place)
     dims = viewer.dims
@@ -101,7 +108,7 @@ def go_to(viewer: ViewerModel, layer: Labels, place: Place) -> None:
     dims.ndisplay = 2
     if planes_shown(viewer):
         show_planes(viewer).cursor.move(world)
-        return
+        return UNDER_CROSSHAIR
     order = order_of(PLANES[across], dims.ndim)
     if order != tuple(dims.order):
         dims.order = order
@@ -109,6 +116,7 @@ def go_to(viewer: ViewerModel, layer: Labels, place: Place) -> None:
     dims.point = world
     vertical, horizontal = dims.displayed
     viewer.scene.camera.center = (0.0, world[vertical], world[horizontal])
+    return IN_THE_MIDDLE
 
 
 def following(places: Sequence[Place], last: Place | None) -> Place | None:

@@ -14,6 +14,8 @@ from napari_asmlp.viewer.layers import channels_beside
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
+    from napari_asmlp.project import ProjectVolume
+
 TAUGHT_KEY = "napari_asmlp_taught"  # in the metadata of a layer that holds taught labels
 
 
@@ -27,6 +29,8 @@ class Pair:
     channels : the image and others of its grid, that are looked at together
     annotations, taught : None where there are none yet
     takes_part : whether its annotations are learnt from
+    is_ticked : whether somebody has chosen the channels
+    entry : of the project that it is saved in, as long as its channels stay
     """
 
     key: str
@@ -35,6 +39,8 @@ class Pair:
     annotations: Labels | None = None
     taught: Labels | None = None
     takes_part: bool = True
+    is_ticked: bool = False
+    entry: ProjectVolume | None = None
 
     def layers(self) -> Iterator[Layer]:
         """Yield all of them."""
@@ -60,14 +66,13 @@ class Pairs:
 
         At first all channels of its file are looked at together.
         """
-        if image not in self._pairs:
-            known = (pair for pair in self if image in pair.channels)
-            pair = next(known, None)
-            if pair is not None:
-                return pair
-            channels = tuple(channels_beside(image, layers)) or (image,)
-            self._pairs[image] = Pair(f"volume {next(self._numbers)}", image, channels)
-        return self._pairs[image]
+        pair = next((each for each in self if image in each.channels), self._pairs.get(image))
+        if pair is None:
+            pair = Pair(f"volume {next(self._numbers)}", image, (image,))
+            self._pairs[image] = pair
+        if pair.annotations is None and not pair.is_ticked:  # layers come one by one
+            pair.channels = tuple(channels_beside(image, layers)) or (image,)
+        return pair
 
     def forget_gone(self, layers: Iterable[Layer]) -> list[tuple[Pair, Layer]]:
         """Let go of what is no longer among the layers; returns that, and whose it was."""

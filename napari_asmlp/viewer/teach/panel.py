@@ -23,6 +23,7 @@ from napari_asmlp.viewer.teach.course import Course, pair_texts
 from napari_asmlp.viewer.teach.looks import DOUBT_KEY, add_doubt, renew_doubt
 from napari_asmlp.viewer.teach.next_box import NextBox, UseBox
 from napari_asmlp.viewer.teach.next_place import following, go_to, place_text
+from napari_asmlp.viewer.teach.project_work import ProjectWork
 from napari_asmlp.viewer.teach.run_row import RunRow
 from napari_asmlp.viewer.teach.saving import ask_path, choose_in_segment, save_as, worth_alone
 from napari_asmlp.viewer.teach.source_box import SourceBox
@@ -61,6 +62,7 @@ class TeachPanel(Panel):
         self.running = RunRow()
         self.next = NextBox()
         self.use = UseBox()
+        self.projects = ProjectWork(self._viewer, self.course, self._settings, self)
         self._place: Place | None = None  # that was gone to last
         self._lay_out()
         self._listen()
@@ -86,6 +88,7 @@ class TeachPanel(Panel):
     def closed(self) -> None:
         """Stop what runs, and let go of the layers; labels and what was learnt stay."""
         self.course.close()
+        self.projects.close()
         self.watch.stop()
 
     def cancel(self) -> None:
@@ -174,6 +177,10 @@ class TeachPanel(Panel):
         self.next.doubt.toggled.connect(lambda _: self._show_doubt())
         use.applied.connect(self.apply_to)
         use.save_button.clicked.connect(self.save_model)
+        use.open_project_button.clicked.connect(self.projects.open)
+        use.save_project_button.clicked.connect(self.projects.save)
+        self.projects.said.connect(running.say)
+        self.projects.opened.connect(self._take_settings)
 
     def _listen_to_course(self) -> None:
         course, rounds = self.course, self.course.rounds
@@ -212,11 +219,8 @@ class TeachPanel(Panel):
             self.watch.follow(pair)
         self._show_counts()
         self._show_state()
-        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
         chosen = () if pair is None else pair.channels
-        self.use.show_images(
-            [each for each in images if each not in chosen and DOUBT_KEY not in each.metadata]
-        )
+        self.use.show_images([each for each in self.sources.images if each not in chosen])
 
     def _show_counts(self) -> None:
         """Show the classes, what is annotated of each, and what is missing."""
@@ -267,8 +271,8 @@ class TeachPanel(Panel):
         if place is None or layer is None or layer not in self._viewer.layers:
             return
         self._place = place
-        go_to(self._viewer, layer, place)
-        self.next.say(why=place_text(layer, place))
+        where = go_to(self._viewer, layer, place)
+        self.next.say(why=place_text(layer, place, where))
         take_brush(self._viewer, layer)
 
     def _teach_if_new(self) -> None:
@@ -301,8 +305,9 @@ class TeachPanel(Panel):
         self._show_all()
 
     def _choose_channels(self, layers: tuple[Image, ...]) -> None:
-        if self.pair is not None:
-            self.pair.channels = layers
+        pair = self.pair
+        if pair is not None:
+            pair.channels, pair.is_ticked, pair.entry = layers, True, None
             self._show_all()
 
     def _look_up(self, pair: Pair) -> None:
@@ -315,6 +320,22 @@ class TeachPanel(Panel):
         if pair is not None and pair.annotations is not None and pair.taught is not None:
             show_classes(pair.taught, pair.annotations)
         self._show_counts()
+
+    def _settings(self) -> dict[str, bool | int | float | str]:
+        """Return what is kept with a project."""
+        running = self.running
+        return {"seconds": int(running.seconds.value()), "auto": running.auto.isChecked()}
+
+    def _take_settings(self, settings: dict[str, Any]) -> None:
+        """Take up what was kept with a project that has been opened, and show its first volume."""
+        seconds, auto = settings.get("seconds"), settings.get("auto")
+        if isinstance(seconds, int | float):
+            self.running.seconds.setValue(round(seconds))
+        if isinstance(auto, bool):
+            self.running.auto.setChecked(auto)
+        first = next(iter(self.course.pairs), None)
+        if first is not None:
+            self._look_up(first)
 
     def _opened_image(self) -> Image | None:
         """Open a file that the user chooses; None if he chooses none."""

@@ -88,6 +88,12 @@ class SourceBox(QWidget):
         self.show_channels()
 
     @property
+    def images(self) -> list[Image]:
+        """All images of the viewer; one that shows doubt is none."""
+        layers = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        return [layer for layer in layers if DOUBT_KEY not in layer.metadata]
+
+    @property
     def image(self) -> Image | None:
         """The image that is looked at."""
         chosen: Image | None = self.image_combo.value
@@ -171,12 +177,7 @@ class SourceBox(QWidget):
         column.addWidget(self.volumes)
 
     def _images(self, _combo: Any) -> list[tuple[str, Image]]:
-        layers = self._viewer.layers
-        return [
-            (layer.name, layer)
-            for layer in layers
-            if isinstance(layer, Image) and DOUBT_KEY not in layer.metadata
-        ]
+        return [(layer.name, layer) for layer in self.images]
 
     def _annotations(self, _combo: Any) -> list[tuple[str, Any]]:
         image = self.image
@@ -195,14 +196,7 @@ class SourceBox(QWidget):
         image = self.image
         if image is None:
             return []
-        return [
-            layer
-            for layer in self._viewer.layers
-            if isinstance(layer, Image)
-            and layer is not image
-            and DOUBT_KEY not in layer.metadata
-            and _same_grid(layer, image)
-        ]
+        return [layer for layer in self.images if layer is not image and _same_grid(layer, image)]
 
     def _tick(self, _on: bool) -> None:
         image = self.image

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any
 
 import numpy as np
 import pytest
 
 from napari_asmlp.errors import SettingsError
+from napari_asmlp.model import Card, LabelEntry, Model
+from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
 from napari_asmlp.teaching.annotations import Annotation
 from napari_asmlp.teaching.loop import Taught, TaughtAnswer, TeachProgress, TeachSettings
 from napari_asmlp.viewer.teach import rounds
@@ -66,8 +67,12 @@ class FakeTeacher:
         yield TeachProgress("labelling", 0.5, 1.0, 1.0)
         return self.answer(volume, 1)
 
-    def model(self) -> Any:
-        return "model"
+    def model(self) -> Model:
+        config = AsmlpConfig(
+            out_channels=2, widths=(4, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)
+        )
+        entries = (LabelEntry(1, "label 1", "#000000"),)
+        return Model(Card("taught", "", entries, config, window=(8, 8, 8)), Asmlp(config))
 
     def snapshot(self) -> int:
         if not self.rounds:

@@ -65,7 +65,7 @@ def hold(panel, layer, teacher, qtbot):
 def test_it_begins_with_a_brush_and_says_what_0_is(panel, viewer, layer):
     assert viewer.layers.selection.active is layer
     assert layer.mode == "paint"
-    assert "background has a value of its own" in panel.classes.zero.text()
+    assert "Background has its own value" in panel.classes.zero.text()
     assert panel.classes.table.item(0, NAME).text() == "background"
 
 
