@@ -8,16 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional
 
 from napari_asmlp.teaching.light import LightLearner
 from napari_asmlp.teaching.maps import Map, Maps
 
 _VOXELS_AT_ONCE = 1 << 18
-_CONTEXT = (1.0, 2.5, 5.0)  # deviations, in cells of the coarse probabilities
-_FINE_UP_TO = 1 << 24  # voxels of a volume whose context has cells of two voxels and not of four
 
 
 @dataclass(frozen=True)
@@ -28,22 +24,10 @@ class Answer:
     ----------
     classes : (X, Y, Z) uint8
     doubt : (X, Y, Z) uint8, 255 where the two likeliest classes are equally likely
-    coarse : (K, x, y, z) float16, mean probabilities of cells of `cell` voxels
     """
 
     classes: NDArray[np.uint8]
     doubt: NDArray[np.uint8]
-    coarse: Tensor
-    cell: int
-
-    def context(self) -> Map:
-        """Return the probabilities around a voxel, near and far, as features."""
-        coarse = self.coarse.float().numpy()
-        blurred = [
-            ndimage.gaussian_filter(coarse, (0, *(deviation,) * 3), truncate=3.0)
-            for deviation in _CONTEXT
-        ]
-        return Map(torch.from_numpy(np.concatenate(blurred)).half(), (self.cell,) * 3)
 
 
 @dataclass(frozen=True)
@@ -72,25 +56,21 @@ class Mixture:
         return self._light(planes).lerp_(network, self.share)
 
     def _light(self, planes: range) -> Tensor:
-        logits: Tensor = self.light(self.maps.planes(planes))
-        return logits.log_softmax(dim=0)
+        return self.light(self.maps.planes(planes))
 
     def parts_at(self, places: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Log-probabilities of light learner and network at voxels (N, 3): (K, N) each."""
         if self.network is None:
             raise ValueError("there is no network in this mixture")
         network = self.network.at(torch.from_numpy(places)).T
-        light: Tensor = self.light(self.maps.at(places).T)
-        return light.log_softmax(dim=0), network.log_softmax(dim=0)
+        return self.light(self.maps.at(places).T), network.log_softmax(dim=0)
 
 
 def iter_answer(mixture: Mixture, classes: int) -> Generator[float, None, Answer]:
     """Label a volume; yields the share done."""
     shape = mixture.maps.shape
-    cell = 2 if np.prod(shape) <= _FINE_UP_TO else 4
     chosen, doubt = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    coarse = torch.empty(classes, *(-(-n // cell) for n in shape), dtype=torch.float16)
-    step = max(1, _VOXELS_AT_ONCE // (shape[1] * shape[2] * cell)) * cell
+    step = max(1, _VOXELS_AT_ONCE // (shape[1] * shape[2]))
     for start in range(0, shape[0], step):
         planes = range(start, min(start + step, shape[0]))
         with torch.inference_mode():
@@ -99,7 +79,5 @@ def iter_answer(mixture: Mixture, classes: int) -> Generator[float, None, Answer
             chosen[start : planes.stop] = index[0].byte().numpy()
             margin = 1 - (best[0] - best[-1])
             doubt[start : planes.stop] = (255 * margin).round().byte().numpy()
-            cells = functional.avg_pool3d(chances[None], cell, ceil_mode=True)[0]
-            coarse[:, start // cell : start // cell + cells.shape[1]] = cells.half()
         yield planes.stop / shape[0]
-    return Answer(chosen, doubt, coarse, cell)
+    return Answer(chosen, doubt)

@@ -20,7 +20,7 @@ from napari_asmlp.teaching.subject import Subject, nearest, spread
 from napari_asmlp.training.samples import Sample
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-_SURE = 26  # doubt, of 255, below which a voxel may teach the network
+_SURE = 128  # doubt, of 255, below which a voxel may teach the network
 
 
 class NetworkLearner:
@@ -54,13 +54,13 @@ class NetworkLearner:
         learner._steps.step = self.steps
         return learner
 
-    def listen(self, heard: Sequence[tuple[Subject, NDArray[np.int16], Answer]]) -> None:
+    def listen(self, heard: Sequence[tuple[Subject, NDArray[np.int16], Answer | None]]) -> None:
         """Learn from now on from annotations of volumes, and from what answers are sure of.
 
         Parameters
         ----------
         heard : of each volume the classes to learn from, (X, Y, Z), `UNANNOTATED` elsewhere; and
-            an answer learnt from the same ones
+            an answer learnt from the same ones, or None
         """
         self._samples = [self._sample(*one) for one in heard]
 
@@ -76,9 +76,13 @@ class NetworkLearner:
         runs = Encoder(self.network.eval(), features=False)
         return runs.map(subject.seen(), subject.shape)
 
-    def _sample(self, subject: Subject, classes: NDArray[np.int16], answer: Answer) -> Sample:
-        sure = answer.classes.astype(np.int16)
-        sure[(answer.doubt > _SURE) | (classes != UNANNOTATED)] = UNANNOTATED
+    def _sample(
+        self, subject: Subject, classes: NDArray[np.int16], answer: Answer | None
+    ) -> Sample:
+        sure = np.full(classes.shape, UNANNOTATED, np.int16)
+        if answer is not None:
+            taken = (answer.doubt <= _SURE) & (classes == UNANNOTATED)
+            sure[taken] = answer.classes[taken]
         seen = subject.seen()
         shape = seen.shape[1:]
         return teaching_sample(seen, spread(classes, shape), nearest(sure, shape), self._classes)

@@ -10,19 +10,19 @@ import torch
 from numpy.typing import NDArray
 
 from napari_asmlp.teaching.annotations import FOLDS, UNANNOTATED
-from napari_asmlp.teaching.answer import Answer
 from napari_asmlp.teaching.behind import mean_dice
-from napari_asmlp.teaching.light import LightLearner, LightSettings, chosen_voxels, iter_fit
+from napari_asmlp.teaching.light import Examples, LightSettings, chosen_voxels
 from napari_asmlp.teaching.maps import Maps
 from napari_asmlp.teaching.subject import Subject
 
 _CLEARLY = 0.02  # mean Dice
-_STEPS, _VOXELS = 200, 10_000  # of a learner that only one question is asked, at most
+_WIDE, _AXES = 0.6, 2  # share of an axis that annotations reach over, and of how many
+_TREES, _VOXELS = 30, 6_000  # of a learner that only one question is asked, at most
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the light learner looks at beside filters and an earlier answer."""
+    """What the light learner looks at beside filters."""
 
     tokens: bool = False
     position: bool = False
@@ -39,17 +39,11 @@ class Lesson:
     ----------
     classes : (X, Y, Z) annotated voxels, else `UNANNOTATED`
     folds : of `annotations.in_folds`, or None where they cannot be divided
-    earlier : an answer that gives features too, or None
     """
 
     subject: Subject
     classes: NDArray[np.int16]
     folds: NDArray[np.int8] | None = None
-    earlier: Answer | None = None
-
-    def maps(self, features: Features) -> Maps:
-        """Return what voxels are known by."""
-        return known_by(self.subject, features, self.earlier)
 
     def without(self, fold: int) -> Lesson:
         """Return the lesson without the voxels of a fold."""
@@ -65,11 +59,10 @@ class Lesson:
         return replace(self, classes=np.where(asked, self.classes, UNANNOTATED))
 
 
-def known_by(subject: Subject, features: Features, earlier: Answer | None = None) -> Maps:
-    """Return what voxels of a volume are known by; an earlier answer gives features too."""
+def known_by(subject: Subject, features: Features) -> Maps:
+    """Return what voxels of a volume are known by."""
     tokens = subject.tokens if features.tokens else []
-    context = [] if earlier is None else [earlier.context()]
-    return Maps(subject.shape, (*subject.filters, *tokens, *context), features.position)
+    return Maps(subject.shape, (*subject.filters, *tokens), features.position)
 
 
 def open_to(tokens: bool, position: bool) -> list[Features]:
@@ -86,16 +79,27 @@ def open_to(tokens: bool, position: bool) -> list[Features]:
     ]
 
 
+def spans(classes: NDArray[np.int16]) -> bool:
+    """Tell whether annotated voxels (X, Y, Z) reach over most of a volume along two axes.
+
+    If they do not, as those of one box, most voxels lie at places that nobody told anything of.
+    """
+    places = np.nonzero(classes != UNANNOTATED)
+    reach = [int(np.ptp(at)) + 1 if len(at) else 0 for at in places]
+    wide = [far >= _WIDE * n for far, n in zip(reach, classes.shape, strict=True)]
+    return sum(wide) >= _AXES
+
+
 def best_of(candidates: Sequence[Features], scores: dict[Features, float]) -> Features:
     """Return the first candidate that none is clearly better than."""
     best = max(scores[one] for one in candidates)
     return next(one for one in candidates if scores[one] >= best - _CLEARLY)
 
 
-def iter_taught(
+def examples_of(
     lessons: Sequence[Lesson], count: int, features: Features, settings: LightSettings, seed: int
-) -> Generator[float, None, LightLearner]:
-    """Teach a light learner by the annotations of all volumes; yields the share done.
+) -> Examples:
+    """Return annotated voxels of all volumes; none of them counts more than another one.
 
     Parameters
     ----------
@@ -107,10 +111,9 @@ def iter_taught(
     seen, truth = [], []
     for lesson in lessons:
         places = chosen_voxels(lesson.classes, mine, seed)
-        seen.append(lesson.maps(features).at(places))
-        truth.append(lesson.classes[tuple(places.T)].astype(np.int64))
-    classes = torch.from_numpy(np.concatenate(truth))
-    return (yield from iter_fit(torch.cat(seen), classes, count, settings, seed))
+        seen.append(known_by(lesson.subject, features).at(places))
+        truth.append(lesson.classes[tuple(places.T)])
+    return Examples(torch.cat(seen), np.concatenate(truth), count)
 
 
 def iter_cross_validated(
@@ -122,18 +125,17 @@ def iter_cross_validated(
     Yields the share done of a learner.
     """
     quick = replace(
-        settings, steps=min(settings.steps, _STEPS), voxels=min(settings.voxels, _VOXELS)
+        settings, trees=min(settings.trees, _TREES), voxels=min(settings.voxels, _VOXELS)
     )
     found, truth = [], []
     for fold in range(FOLDS):
         known = [lesson.without(fold) for lesson in lessons]
-        learner = yield from iter_taught(known, count, features, quick, seed)
-        met = np.unique(np.concatenate([np.unique(lesson.classes) for lesson in known]))
-        for lesson in lessons:
-            asked = lesson.only(fold, met)
-            places = chosen_voxels(asked.classes, quick, seed)
-            with torch.inference_mode():
-                logits = learner(asked.maps(features).at(places).T)
-            found.append(logits.argmax(dim=0).numpy())
-            truth.append(asked.classes[tuple(places.T)])
+        examples = examples_of(known, count, features, quick, seed)
+        learner = yield from examples.iter_grown(range(quick.trees), quick, seed)
+        met = np.unique(examples.classes)
+        asked = [lesson.only(fold, met) for lesson in lessons]
+        questions = examples_of(asked, count, features, quick, seed)
+        if len(questions.classes):
+            found.append(learner(questions.features.T).argmax(dim=0).numpy())
+            truth.append(questions.classes)
     return mean_dice(np.concatenate(found), np.concatenate(truth), count)

@@ -27,10 +27,9 @@ def filter_maps(channel: Image, levels: int = LEVELS) -> list[Map]:
     Returns
     -------
     list of Map
-        For each level of the pyramid the smoothed image, the length of its gradient and the
-        deviation around a voxel. At the first level also the image itself, and last the
-        eigenvalues of the Hessian matrix, the largest first, which tell sheets, tubes and blobs
-        apart; those of coarser levels made the head of docs/teach.md worse.
+        For each level of the pyramid the smoothed image, the length of its gradient, the
+        deviation around a voxel and the eigenvalues of the Hessian matrix, the largest first,
+        which tell sheets, tubes and blobs apart. At the first level the image itself comes first.
     """
     maps, size = [], np.ones(3)
     image = channel
@@ -38,9 +37,9 @@ def filter_maps(channel: Image, levels: int = LEVELS) -> list[Map]:
         smooth = ndimage.gaussian_filter(image, _DEVIATION, truncate=3.0)
         gradient = _gradient(smooth)
         slope = np.sqrt(sum(part * part for part in gradient))
-        features = [smooth, slope, _roughness(image, smooth)]
+        features = [smooth, slope, _roughness(image, smooth), *_curvatures(gradient)]
         if level == 0:
-            features = [image, *features, *_curvatures(gradient)]
+            features = [image, *features]
         values = torch.from_numpy(np.stack([f.astype(np.float16) for f in features]))
         maps.append(Map(values, (float(size[0]), float(size[1]), float(size[2]))))
         if min(image.shape) < 4:

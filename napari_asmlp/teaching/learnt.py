@@ -17,19 +17,11 @@ from napari_asmlp.teaching.light import LightLearner
 
 
 @dataclass(frozen=True)
-class Look:
+class Light:
     """A light learner and what it looks at."""
 
     features: Features
     learner: LightLearner
-
-
-@dataclass(frozen=True)
-class Light:
-    """The light learners: the second one also sees the first one's answer."""
-
-    first: Look
-    second: Look | None = None
 
 
 @dataclass

@@ -1,4 +1,8 @@
-"""The light learner: a small network over the features of single voxels, learnt in seconds."""
+"""The light learner: trees over the features of single voxels, grown in seconds.
+
+Extremely randomised trees (Geurts, Ernst and Wehenkel, Machine Learning 63, 2006). A few are
+enough for a first answer; more are grown beside them for a better one.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
+from sklearn.ensemble import ExtraTreesClassifier
+from torch import Tensor
 
-_TELL_EVERY = 20  # steps
+_AT_ONCE = 5  # trees that are grown without a word
+_LEAST_CHANCE = 1e-3  # of any class: few trees know nothing for certain
 
 
 @dataclass(frozen=True)
@@ -22,64 +27,45 @@ class LightSettings:
     ----------
     voxels : annotated ones that are looked at, at most
     least : of them of each class, where there are so many
-    hidden : width of its two layers
-    steps, batch : of AdamW, and voxels each
-    rate, decay : its learning rate at most, and weight decay
-    dropout : share of hidden units left out in a step
-    noise : added to the standardised features
+    first, trees : how many there are for the first answer, and for those after it
+    asked : share of the features that a tree considers at each fork
+    leaf : voxels that a leaf holds at least
     """
 
     voxels: int = 30_000
     least: int = 1_000
-    hidden: int = 64
-    steps: int = 700
-    batch: int = 1024
-    rate: float = 1e-2
-    decay: float = 1e-2
-    dropout: float = 0.1
-    noise: float = 0.1
+    first: int = 10
+    trees: int = 60
+    asked: float = 0.3
+    leaf: int = 2
 
 
-class LightLearner(nn.Module):
-    """(F, N) features -> (K, N) logits, by two hidden layers.
+@dataclass(frozen=True)
+class LightLearner:
+    """(F, N) features -> (K, N) log-probabilities.
 
-    Features beyond what was ever annotated count as the furthest that was: a place outside all
-    annotations says no more than the nearest one inside.
+    Attributes
+    ----------
+    forests : a few trees each
+    count : classes, K
     """
 
-    def __init__(self, features: Tensor, classes: int, hidden: int) -> None:
-        super().__init__()
-        mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
-        self.mean, self.deviation = nn.Buffer(mean), nn.Buffer(deviation.clamp(min=1e-3))
-        self.low, self.high = nn.Buffer(features.amin(dim=0)), nn.Buffer(features.amax(dim=0))
-        self.layers = nn.ModuleList(
-            [nn.Linear(len(mean), hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, classes)]
-        )
+    forests: tuple[ExtraTreesClassifier, ...]
+    count: int
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the logits."""
-        hidden = self._standardised(features.T)
-        for layer in self.layers[:-1]:
-            hidden = functional.gelu(layer(hidden))
-        logits: Tensor = self.layers[-1](hidden).T
-        return logits
+    def __call__(self, features: Tensor) -> Tensor:
+        """Return the mean of all trees."""
+        rows = np.ascontiguousarray(features.T.numpy(), np.float32)
+        chances = np.zeros((self.count, len(rows)), np.float32)
+        for forest in self.forests:
+            forest.n_jobs = torch.get_num_threads()
+            chances[forest.classes_] += forest.predict_proba(rows).T
+        chances /= len(self.forests)
+        return torch.from_numpy(chances).clamp_(min=_LEAST_CHANCE).log_()
 
-    def learning(
-        self, features: Tensor, settings: LightSettings, random: torch.Generator
-    ) -> Tensor:
-        """(N, F) -> (N, K), with noise and dropout."""
-        hidden = self._standardised(features)
-        hidden = hidden + settings.noise * torch.randn(hidden.shape, generator=random)
-        kept = 1 - settings.dropout
-        for layer in self.layers[:-1]:
-            hidden = functional.gelu(layer(hidden))
-            hidden = hidden * ((torch.rand(hidden.shape, generator=random) < kept) / kept)
-        logits: Tensor = self.layers[-1](hidden)
-        return logits
-
-    def _standardised(self, features: Tensor) -> Tensor:
-        within = torch.minimum(torch.maximum(features, self.low), self.high)
-        return (within - self.mean) / self.deviation
+    def joined(self, other: LightLearner) -> LightLearner:
+        """Return a learner with the trees of both."""
+        return LightLearner(self.forests + other.forests, self.count)
 
 
 def chosen_voxels(
@@ -100,34 +86,27 @@ def chosen_voxels(
     return places[order].astype(np.int64)
 
 
-def iter_fit(
-    features: Tensor, classes: Tensor, count: int, settings: LightSettings, seed: int
-) -> Generator[float, None, LightLearner]:
-    """Learn from voxels; yields the share done.
+@dataclass(frozen=True)
+class Examples:
+    """Annotated voxels: features (N, F) float32, and classes (N,) below `count`."""
 
-    Parameters
-    ----------
-    features : (N, F) float32
-    classes : (N,) int64, below `count`
-    """
-    learner = _new_learner(features, count, settings.hidden, seed)
-    optimiser = torch.optim.AdamW(learner.parameters(), settings.rate, weight_decay=settings.decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, settings.steps)
-    random = torch.Generator().manual_seed(seed)
-    for step in range(settings.steps):
-        batch = torch.randint(len(features), (settings.batch,), generator=random)
-        logits = learner.learning(features[batch], settings, random)
-        loss = functional.cross_entropy(logits, classes[batch])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature is untyped
-        optimiser.step()
-        schedule.step()
-        if step % _TELL_EVERY == 0:
-            yield step / settings.steps
-    return learner.eval()
+    features: Tensor
+    classes: NDArray[np.int16]
+    count: int
 
-
-def _new_learner(features: Tensor, count: int, hidden: int, seed: int) -> LightLearner:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LightLearner(features, count, hidden)
+    def iter_grown(
+        self, trees: range, settings: LightSettings, seed: int
+    ) -> Generator[float, None, LightLearner]:
+        """Grow trees; those of one number and seed are the same always. Yields the share done."""
+        rows, forests = self.features.numpy(), []
+        for first in trees[::_AT_ONCE]:
+            forest = ExtraTreesClassifier(
+                min(_AT_ONCE, trees.stop - first),
+                max_features=settings.asked,
+                min_samples_leaf=settings.leaf,
+                random_state=(seed * 1_000_003 + first) % 2**32,
+                n_jobs=torch.get_num_threads(),
+            )
+            forests.append(forest.fit(rows, self.classes))
+            yield (first - trees.start) / len(trees)
+        return LightLearner(tuple(forests), self.count)

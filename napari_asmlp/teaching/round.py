@@ -1,18 +1,18 @@
 """One round: a first answer within seconds, better ones after it, until time is up.
 
-1. Filters and its place give each voxel its features; the light learner learns from the annotated
-   ones and labels the rest: the first answer.
-2. The pretrained network's tokens become features too, where the package has one. A second light
-   learner also sees the first one's probabilities around each voxel. Of tokens and place are used
-   what does best on annotated slices or strokes that were kept back (`choice`).
-3. An AS-MLP is taught by the annotations and by what the light learner is sure of. How much it
-   should count is found out, once, on annotated slices or strokes that neither has learnt from.
+1. Filters, the pretrained network where the package has one, and its place give each voxel its
+   features. Of network and place are used what does best on annotated slices or strokes that were
+   kept back (`choice`). A few trees learn from the annotated voxels and label the rest: the first
+   answer. More trees give the second one.
+2. An AS-MLP is taught by the annotations and by what the trees are sure of. How much it should
+   count is found out, once, on annotated slices or strokes that neither has learnt from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,12 +28,14 @@ from napari_asmlp.teaching.choice import (
     Features,
     Lesson,
     best_of,
+    examples_of,
     iter_cross_validated,
-    iter_taught,
+    known_by,
     open_to,
+    spans,
 )
-from napari_asmlp.teaching.learnt import Learnt, Light, Look
-from napari_asmlp.teaching.light import chosen_voxels
+from napari_asmlp.teaching.learnt import Learnt, Light
+from napari_asmlp.teaching.light import LightLearner, chosen_voxels
 from napari_asmlp.teaching.progress import (
     Clock,
     Taught,
@@ -75,7 +77,6 @@ class Round:
         self._settings, self._count = settings, len(learnt.values)
         self._lessons: dict[str, Lesson] = {}
         self._answers: dict[str, Answer] = {}
-        self._mixture: Mixture | None = None
         self._told: TaughtAnswer | None = None
         self._history: list[dict[str, Any]] = []
         self._shares: dict[float, float] = {}
@@ -86,16 +87,26 @@ class Round:
         """Teach and label until time is up."""
         yield self._clock.progress("reading")
         for key, subject in self._subjects.items():
-            for what in subject.look_near():
+            for what in chain(subject.look_near(), self._look_far(subject)):
                 yield self._clock.progress(what)
             self._lessons[key] = self._lesson(subject)
-        began = self._clock.seconds
-        yield from self._look_first(self._features_so_far())
-        self._answer_seconds = self._clock.seconds - began
-        if self._clock.left > 2 * self._answer_seconds:
-            yield from self._look_again()
+        later = bool(self._learnt.scores)  # a later round begins with what did best before
+        if not later:
+            yield from self._choose()
+        light = self._settings.light
+        yield from self._answer_lightly("first answer", range(light.first))
+        for_all = self._answer_seconds * light.trees / light.first
+        if light.first < light.trees and self._clock.left > for_all:
+            yield from self._answer_lightly("more trees", range(light.first, light.trees))
+        if later:
+            yield from self._choose()
         yield from self._teach_network()
         return self._taught()
+
+    @staticmethod
+    def _look_far(subject: Subject) -> Iterator[str]:
+        if encoder.is_there():
+            yield from subject.look_far(encoder.pretrained_network())
 
     def _lesson(self, subject: Subject) -> Lesson:
         classes = subject.classes(self._learnt.values)
@@ -111,57 +122,40 @@ class Round:
     def _mine(self) -> Lesson:
         return self._lessons[self._shown]
 
-    def _features_so_far(self) -> Features:
-        """Return what did best in the last round, else what is usual."""
+    def _candidates(self) -> list[Features]:
         tokens = all(subject.tokens for subject in self._subjects.values())
-        candidates = open_to(tokens, self._settings.position and self._checkable)
-        known = [one for one in candidates if one in self._learnt.scores]
-        return best_of(known, self._learnt.scores) if known else candidates[0]
+        wide = any(spans(lesson.classes) for lesson in self._lessons.values())
+        return open_to(tokens, self._settings.position and self._checkable and wide)
 
-    def _look_first(self, features: Features) -> Steps:
-        what = "first answer"
-        learner = yield from self._taught_by(self._lessons, features, what)
-        self._learnt.light, self._learnt.away = Light(Look(features, learner)), None
-        self._mixture = Mixture(learner, self._mine.maps(features))
-        yield from self._tell(what, self._mixture)
+    def _features(self) -> Features:
+        """Return what did best, as far as that was asked."""
+        candidates, scores = self._candidates(), self._learnt.scores
+        known = [one for one in candidates if one in scores]
+        return best_of(known, scores) if known else candidates[0]
 
-    def _look_again(self) -> Steps:
-        if encoder.is_there():
-            for subject in self._subjects.values():
-                for what in subject.look_far(encoder.pretrained_network()):
-                    yield self._clock.progress(what)
-        yield from self._choose()
-        if self._learnt.light is None:
-            raise RuntimeError("there was no first look")
-        first, features = self._learnt.light.first, self._features_so_far()
-        for key, lesson in self._lessons.items():
-            if key != self._shown:
-                mixture = Mixture(first.learner, lesson.maps(first.features))
-                self._answers[key] = yield from self._labelled("second look", mixture)
-        second = self._with_answers(self._lessons)
-        learner = yield from self._taught_by(second, features, "second look")
-        self._learnt.light = Light(first, Look(features, learner))
-        self._mixture = Mixture(learner, second[self._shown].maps(features))
-        yield from self._tell("second look", self._mixture)
+    def _answer_lightly(self, what: str, trees: range) -> Steps:
+        """Grow some trees, beside those of this round, and label."""
+        began, learnt, features = self._clock.seconds, self._learnt, self._features()
+        learner = yield from self._grown(self._lessons, trees, what)
+        if trees.start and learnt.light is not None:
+            learner = learnt.light.learner.joined(learner)
+        learnt.light, learnt.away = Light(features, learner), None
+        yield from self._tell(what, Mixture(learner, known_by(self._mine.subject, features)))
+        self._answer_seconds = self._clock.seconds - began
 
     def _choose(self) -> Steps:
         """Find the features that do best on what is kept back, if there is time for it."""
-        tokens = all(subject.tokens for subject in self._subjects.values())
-        candidates, scores = open_to(tokens, self._settings.position), self._learnt.scores
-        scores.clear()
+        candidates, lessons = self._candidates(), list(self._lessons.values())
         if not self._checkable or len(candidates) == 1:
             return
         for features in candidates:
             if self._clock.seconds > _CHOOSE_FOR * self._settings.seconds:
                 return
             work = iter_cross_validated(
-                list(self._lessons.values()),
-                self._count,
-                features,
-                self._settings.light,
-                self._settings.seed,
+                lessons, self._count, features, self._settings.light, self._settings.seed
             )
-            scores[features] = yield from self._following("choosing features", work)
+            score = yield from followed(self._clock, "choosing features", work)
+            self._learnt.scores[features] = score
 
     def _teach_network(self) -> Steps:
         """Teach the network for the rest of the time, and mix it in where that is better."""
@@ -170,7 +164,8 @@ class Round:
         if learnt.share is None and self._checkable and enough:
             learnt.share = yield from self._checked_share()
         share = learnt.share or 0.0
-        last = self._answer_seconds + self._logits_seconds if share else 0.0
+        last = self._logits_seconds + (self._answer_seconds if share else 0.0)
+        yield from self._label_others()
         self._listen(self._lessons, self._answers)
         began, gap = self._clock.seconds, _FIRST_GAP
         while self._clock.left > last + self._step_seconds:
@@ -181,25 +176,39 @@ class Round:
         if share:
             yield from self._tell("with the network", self._mixed(share))
 
+    def _label_others(self) -> Steps:
+        """Label the volumes that are not shown, as far as there is time: the network learns it."""
+        for key, lesson in self._lessons.items():
+            if key != self._shown and self._clock.left > _CHECK_FROM * self._answer_seconds:
+                self._answers[key] = yield from self._labelled(
+                    f"labelling {key}", self._lightly(lesson.subject)
+                )
+
+    def _lightly(self, subject: Subject) -> Mixture:
+        if self._learnt.light is None:
+            raise RuntimeError("there is no light learner yet")
+        light = self._learnt.light
+        return Mixture(light.learner, known_by(subject, light.features))
+
     def _checked_share(self) -> Generator[TeachProgress, None, float]:
         """Let both learn without what is kept back, half of the time; return the better share."""
-        what, features = "checking the network", self._features_so_far()
+        what, features, answers = "checking the network", self._features(), {}
         known = {key: lesson.without(0) for key, lesson in self._lessons.items()}
-        first = yield from self._taught_by(known, features, what)
-        answers = {}
-        for key, lesson in known.items():
-            mixture = Mixture(first, lesson.maps(features))
+        learner = yield from self._grown(known, range(self._settings.light.trees), what)
+        mixtures = {
+            key: Mixture(learner, known_by(lesson.subject, features))
+            for key, lesson in known.items()
+        }
+        for key, mixture in mixtures.items():
             answers[key] = yield from self._labelled(what, mixture)
-        again = {key: replace(lesson, earlier=answers[key]) for key, lesson in known.items()}
-        second = yield from self._taught_by(again, features, what)
         self._listen(known, answers)
         began, half = self._clock.seconds, self._clock.left / 2
         while self._clock.left > half + self._step_seconds:
             yield self._step(began)
         asked = [
-            self._asked(key, Mixture(second, lesson.maps(features)))
-            for key, lesson in again.items()
-            if lesson.folds is not None
+            self._asked(key, mixture)
+            for key, mixture in mixtures.items()
+            if known[key].folds is not None
         ]
         self._shares = shares_scored(asked, self._count)
         return max(self._shares, key=lambda share: self._shares[share])
@@ -216,11 +225,7 @@ class Round:
 
     def _listen(self, lessons: Mapping[str, Lesson], answers: Mapping[str, Answer]) -> None:
         self._learnt.network.listen(
-            [
-                (lesson.subject, lesson.classes, answers[key])
-                for key, lesson in lessons.items()
-                if key in answers
-            ]
+            [(lesson.subject, lesson.classes, answers.get(key)) for key, lesson in lessons.items()]
         )
 
     def _step(self, began: float) -> TeachProgress:
@@ -231,22 +236,16 @@ class Round:
         return self._clock.progress(f"teaching the network, step {network.steps}")
 
     def _mixed(self, share: float) -> Mixture:
-        if self._mixture is None:
-            raise RuntimeError("there is no light learner yet")
-        network = self._learnt.network.logits(self._mine.subject)
-        return replace(self._mixture, network=network, share=share)
+        subject = self._mine.subject
+        network = self._learnt.network.logits(subject)
+        return replace(self._lightly(subject), network=network, share=share)
 
-    def _with_answers(self, lessons: Mapping[str, Lesson]) -> dict[str, Lesson]:
-        return {key: replace(one, earlier=self._answers[key]) for key, one in lessons.items()}
-
-    def _taught_by(
-        self, lessons: Mapping[str, Lesson], features: Features, what: str
-    ) -> Generator[TeachProgress, None, Any]:
-        settings = self._settings
-        work = iter_taught(
-            list(lessons.values()), self._count, features, settings.light, settings.seed
-        )
-        return (yield from self._following(what, work))
+    def _grown(
+        self, lessons: Mapping[str, Lesson], trees: range, what: str
+    ) -> Generator[TeachProgress, None, LightLearner]:
+        light, seed, features = self._settings.light, self._settings.seed, self._features()
+        examples = examples_of(list(lessons.values()), self._count, features, light, seed)
+        return (yield from followed(self._clock, what, examples.iter_grown(trees, light, seed)))
 
     def _tell(self, what: str, mixture: Mixture) -> Steps:
         """Label the volume and tell of it."""
@@ -257,12 +256,7 @@ class Round:
         yield self._clock.progress(what, self._told)
 
     def _labelled(self, what: str, mixture: Mixture) -> Generator[TeachProgress, None, Answer]:
-        return (yield from self._following(what, iter_answer(mixture, self._count)))
-
-    def _following(
-        self, what: str, work: Generator[float, None, Result]
-    ) -> Generator[TeachProgress, None, Result]:
-        return (yield from followed(self._clock, what, work))
+        return (yield from followed(self._clock, what, iter_answer(mixture, self._count)))
 
     def _taught(self) -> Taught:
         """Return what there is in the end."""

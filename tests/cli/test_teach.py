@@ -21,7 +21,7 @@ TILTED = np.array([[-1, 0.1, 0, 9], [0.1, 1, 0, -4], [0, 0, 2, 3], [0, 0, 0, 1]]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(encoder, "is_there", lambda: False)
-    settings = partial(TeachSettings, light=LightSettings(steps=60, batch=256))
+    settings = partial(TeachSettings, light=LightSettings(first=5, trees=10))
     monkeypatch.setattr("napari_asmlp.cli.teach.TeachSettings", settings)
 
 

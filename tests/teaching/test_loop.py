@@ -26,7 +26,7 @@ BALL = np.linalg.norm(np.indices(SHAPE) - np.reshape([10, 9, 8], (3, 1, 1, 1)), 
 CONFIG = AsmlpConfig(
     patch_size=2, stem_size=4, widths=(4, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)
 )
-QUICK = TeachSettings(seconds=0.01, light=LightSettings(steps=60, batch=256))
+QUICK = TeachSettings(seconds=0.01, light=LightSettings(first=5, trees=10))
 
 
 @pytest.fixture(autouse=True)
@@ -101,9 +101,9 @@ def test_the_same_seed_gives_the_same_labels():
 @pytest.mark.usefixtures("small_encoder", "ticking")
 def test_the_network_is_a_model_like_any_other(tmp_path):
     image, annotation, _ = ball()
-    settings = TeachSettings(seconds=200, light=LightSettings(steps=10, batch=64))
+    settings = TeachSettings(seconds=200, light=LightSettings(first=5, trees=10))
     answers, result = taught(image, annotation, settings)
-    assert [answer.what for answer in answers][:2] == ["first answer", "second look"]
+    assert [answer.what for answer in answers][:2] == ["first answer", "more trees"]
     assert len(result.report["features"]) == 4
     assert result.report["steps"] > 0
     assert result.report["seconds"] <= 200 + 5  # the clock ticks while the report is written

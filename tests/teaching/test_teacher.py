@@ -18,7 +18,7 @@ from napari_asmlp.volume import Volume
 from tests.teaching.generators import result_of
 
 SHAPE = (20, 18, 16)
-QUICK = TeachSettings(seconds=0.01, light=LightSettings(steps=60, batch=256))
+QUICK = TeachSettings(seconds=0.01, light=LightSettings(first=5, trees=10))
 FOUND = 0.95  # share of voxels
 
 
@@ -102,7 +102,7 @@ def test_another_volume_is_labelled_without_annotations():
 @pytest.mark.usefixtures("ticking")
 def test_the_network_goes_on_and_back():
     image, _, annotation = ball(7)
-    light = LightSettings(steps=10, batch=64)
+    light = LightSettings(first=5, trees=10)
     teacher = Teacher(TeachSettings(seconds=60, light=light))
     teacher.set_volume("a", image, annotation)
     first = result_of(teacher.iter_round("a"))

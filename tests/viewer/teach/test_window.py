@@ -30,7 +30,7 @@ from tests.viewer.teach.scans import image_volume, scan
 
 PATIENCE = 60_000
 # so short that a round ends with its first answer, whatever the machine
-QUICK = TeachSettings(seconds=0.01, light=LightSettings(steps=40, batch=128))
+QUICK = TeachSettings(seconds=0.01, light=LightSettings(first=5, trees=10))
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 
 
