@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_asmlp.viewer.layers import image_layer_data, labels_on, volume_of
 from napari_asmlp.viewer.teach.taught import add_beneath
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Labels
     from numpy.typing import NDArray
 
     from napari_asmlp.model import LabelEntry
@@ -53,6 +56,17 @@ def add_applied(
     layer = labels_on(image, labels.array(), entries, f"taught: {image.name}")
     add_beneath(viewer, layer, None)
     return layer
+
+
+def ask_image(viewer: ViewerModel, parent: QWidget) -> Image | None:
+    """Open a file that the user chooses; returns its first layer, None if he chooses none."""
+    path, _ = QFileDialog.getOpenFileName(parent, "Image to label", str(Path.home()))
+    if not path:
+        return None
+    before = set(viewer.layers)
+    viewer.open(path, plugin="napari-asmlp")
+    new = [layer for layer in viewer.layers if layer not in before]
+    return next((layer for layer in new if isinstance(layer, Image)), None)
 
 
 def _shown(image: Image, doubt: NDArray[np.uint8]) -> tuple[Any, dict[str, Any]]:

@@ -69,6 +69,8 @@ class UseBox(QWidget):
         self.save_project_button.setToolTip(
             "Keep images, annotations and model together, to go on another day"
         )
+        self.tune_button = QPushButton("Fine-tune a model…")
+        self.tune_button.setToolTip("Teach a model by labels of it that you have corrected")
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         rows = (
@@ -78,6 +80,7 @@ class UseBox(QWidget):
         for row, buttons in enumerate(rows):
             for column, button in enumerate(buttons):
                 grid.addWidget(button, row, column)
+        grid.addWidget(self.tune_button, len(rows), 0, 1, 2)
 
     def show_images(self, images: Sequence[Image]) -> None:
         """Offer images to label."""

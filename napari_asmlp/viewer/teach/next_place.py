@@ -66,10 +66,13 @@ def worth_text(look: Look) -> str:
     """Return whether more painting helps, in one line; nothing after the first round."""
     if look.earlier is None or look.earlier.shape != look.labels.shape:
         return ""
-    changed = 100 * np.count_nonzero(look.earlier != look.labels) / look.labels.size
+    share = 100 * np.count_nonzero(look.earlier != look.labels) / look.labels.size
+    changed = f"the last round changed {share:.1f} % of the voxels"
     if is_enough(look.doubt, look.earlier, look.labels):
-        return f"Enough is painted: the last round changed {changed:.1f} % of the voxels"
-    return f"More painting still helps: the last round changed {changed:.1f} % of the voxels"
+        return f"Enough is painted: {changed}"
+    if is_enough(np.zeros_like(look.doubt), look.earlier, look.labels):
+        return f"More painting still helps where there is doubt: {changed}"
+    return f"More painting still helps: {changed}"
 
 
 def place_text(layer: Labels, place: Place, where_shown: str = IN_THE_MIDDLE) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_asmlp.errors import AsmlpError, SettingsError
 from napari_asmlp.viewer.edit.table import class_names
@@ -20,7 +18,8 @@ from napari_asmlp.viewer.teach import classes
 from napari_asmlp.viewer.teach.class_box import ClassBox
 from napari_asmlp.viewer.teach.class_editing import ClassEditing, take_brush
 from napari_asmlp.viewer.teach.course import Course, pair_texts
-from napari_asmlp.viewer.teach.looks import DOUBT_KEY, add_doubt, renew_doubt
+from napari_asmlp.viewer.teach.fine_tuning import open_fine_tuning
+from napari_asmlp.viewer.teach.looks import DOUBT_KEY, add_doubt, ask_image, renew_doubt
 from napari_asmlp.viewer.teach.next_box import NextBox, UseBox
 from napari_asmlp.viewer.teach.next_place import following, go_to, place_text
 from napari_asmlp.viewer.teach.project_work import ProjectWork
@@ -34,6 +33,7 @@ from napari_asmlp.viewer.widgets import Scrolled, line
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Image
 
     from napari_asmlp.model import Model
     from napari_asmlp.teaching.doubt import Place
@@ -63,7 +63,7 @@ class TeachPanel(Panel):
         self.next = NextBox()
         self.use = UseBox()
         self.projects = ProjectWork(self._viewer, self.course, self._settings, self)
-        self._place: Place | None = None  # that was gone to last
+        self._place: Place | None = None  # gone to last
         self._lay_out()
         self._listen()
         self._listen_to_course()
@@ -103,12 +103,15 @@ class TeachPanel(Panel):
     def new_annotations(self) -> None:
         """Add empty annotations on the grid of the image, and take up the brush."""
         with self._refusals():
-            if self.sources.image is None:
+            image = self.sources.image
+            if image is None:
                 raise SettingsError("there is no image: open a volume first")
-            layer = classes.new_annotations(self.sources.image)
+            is_first = "annotations" not in self._viewer.layers
+            name = "annotations" if is_first else f"annotations: {image.name}"
+            layer = classes.new_annotations(image, name)
             add_labels(self._viewer, layer)
             layer.opacity = 1.0  # or it could not be told from what is taught below it
-            self._pair_of(self.sources.image).annotations = layer
+            self._pair_of(image).annotations = layer
             take_brush(self._viewer, layer)
             self._show_all()
 
@@ -123,7 +126,7 @@ class TeachPanel(Panel):
     def apply_to(self, image: Image | None) -> None:
         """Label another image by what was taught; None asks for a file."""
         with self._refusals():
-            image = image or self._opened_image()
+            image = image or ask_image(self._viewer, self)
             if image is not None:
                 self.course.apply(image)
 
@@ -177,6 +180,7 @@ class TeachPanel(Panel):
         self.next.doubt.toggled.connect(lambda _: self._show_doubt())
         use.applied.connect(self.apply_to)
         use.save_button.clicked.connect(self.save_model)
+        use.tune_button.clicked.connect(lambda: open_fine_tuning(self._viewer))
         use.open_project_button.clicked.connect(self.projects.open)
         use.save_project_button.clicked.connect(self.projects.save)
         self.projects.said.connect(running.say)
@@ -336,13 +340,3 @@ class TeachPanel(Panel):
         first = next(iter(self.course.pairs), None)
         if first is not None:
             self._look_up(first)
-
-    def _opened_image(self) -> Image | None:
-        """Open a file that the user chooses; None if he chooses none."""
-        path, _ = QFileDialog.getOpenFileName(self, "Image to label", str(Path.home()))
-        if not path:
-            return None
-        before = set(self._viewer.layers)
-        self._viewer.open(path, plugin="napari-asmlp")
-        new = [each for each in self._viewer.layers if each not in before]
-        return next((each for each in new if isinstance(each, Image)), None)

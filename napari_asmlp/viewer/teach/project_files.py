@@ -112,7 +112,7 @@ def parts_of(pairs: Iterable[Pair], layers: Sequence[Layer]) -> list[Part]:
             continue
         entry = pair.entry
         wanted = pair.image.name if entry is None else entry.name
-        name = _unlike([part.name for part in parts], wanted)
+        name = unlike([part.name for part in parts], wanted)
         volume, files = volume_with(pair.channels), image_files(pair.channels, layers)
         parts.append(Part(pair.key, name, volume, files, pair.annotations, pair.taught, entry))
     if not parts:
@@ -157,7 +157,7 @@ def iter_save(
         place = path.with_name(f"{stem}_{part.name}_annotations.nii.gz")
         labels = replace(part.volume.with_labels(array), path=None)
         write_labels(labels, place, overwrite=overwrite)
-        entries[part.key] = yield from _entry(part, place, path, overwrite=overwrite)
+        entries[part.key] = yield from iter_entry(part, place, path, overwrite=overwrite)
     model_file = contents.model_file
     if contents.model is not None:
         yield "Saving the model"
@@ -201,10 +201,10 @@ def iter_open(path: Path) -> Generator[str, None, OpenedProject]:
     return OpenedProject(path, project, background, tuple(volumes), model)
 
 
-def _entry(
+def iter_entry(
     part: Part, place: Path, project: Path, *, overwrite: bool
 ) -> Generator[str, None, ProjectVolume]:
-    """Return the entry of a part whose annotations lie at a place; its image may be written."""
+    """Return the entry of a part whose labels lie at a place; its image is written if need be."""
     if part.entry is not None:
         return replace(part.entry, name=part.name, annotations=place, corrected=None)
     files = part.files
@@ -221,6 +221,15 @@ def _entry(
     return describe_volume(part.name, files, place)
 
 
+def unlike(taken: Sequence[str], wanted: str) -> str:
+    """Return a name fit for a file that is not taken."""
+    name = re.sub(_FORBIDDEN, "_", wanted)[:_LONGEST_NAME].strip(" .") or "volume"
+    known, candidate, number = {one.casefold() for one in taken}, name, 2
+    while candidate.casefold() in known:
+        candidate, number = f"{name} {number}", number + 1
+    return candidate
+
+
 def _background(parts: Sequence[Part], classes: Iterable[LabelEntry]) -> int:
     """Return a value for the background of all parts that is no class of any."""
     used = {entry.value for entry in classes}
@@ -229,12 +238,3 @@ def _background(parts: Sequence[Part], classes: Iterable[LabelEntry]) -> int:
         if value is not None and value not in used:
             return value
     return BACKGROUND if BACKGROUND not in used else max(used) + 1
-
-
-def _unlike(taken: Sequence[str], wanted: str) -> str:
-    """Return a name fit for a file that is not taken."""
-    name = re.sub(_FORBIDDEN, "_", wanted)[:_LONGEST_NAME].strip(" .") or "volume"
-    known, candidate, number = {one.casefold() for one in taken}, name, 2
-    while candidate.casefold() in known:
-        candidate, number = f"{name} {number}", number + 1
-    return candidate

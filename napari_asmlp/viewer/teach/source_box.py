@@ -137,7 +137,8 @@ class SourceBox(QWidget):
             action.setData(layer)
             action.toggled.connect(self._tick)
         count = len(ticked)
-        self.channels_button.setText("1 channel" if count == 1 else f"{count} channels")
+        text = "1 channel" if count == 1 else f"{count} channels"
+        self.channels_button.setText(f"{text}   ")  # beside its arrow
 
     def show_volumes(self, pairs: Sequence[Pair], texts: Sequence[str]) -> None:
         """List the volumes that have annotations, where there is more than one."""
@@ -155,6 +156,8 @@ class SourceBox(QWidget):
             self.volumes.addItem(item)
         self.volumes.blockSignals(False)
         self.volumes.setVisible(len(pairs) > 1)
+        height = self.volumes.fontMetrics().height() + 2
+        self.volumes.setFixedHeight(min(len(pairs), _ROWS_SHOWN) * height + 8)
 
     def _lay_out(self) -> None:
         for combo in (self.image_combo, self.annotations_combo):
@@ -168,8 +171,6 @@ class SourceBox(QWidget):
             row.addWidget(combo.native, stretch=1)
             row.addWidget(button)
             form.addRow(title, row)
-        height = self.volumes.fontMetrics().height() + 8
-        self.volumes.setFixedHeight(_ROWS_SHOWN * height)
         self.volumes.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

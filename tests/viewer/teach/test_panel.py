@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QFileDialog
 
+from napari_asmlp.io import write_volume
 from napari_asmlp.viewer.edit.table import class_names
 from napari_asmlp.viewer.history.edits import edits_of
 from napari_asmlp.viewer.layers import source_view
@@ -14,7 +15,7 @@ from napari_asmlp.viewer.teach.class_box import NAME, SLICES, VOXELS
 from napari_asmlp.viewer.teach.classes import BACKGROUND
 from napari_asmlp.viewer.teach.panel import TeachPanel
 from tests.viewer.conftest import close_dock, without_dock
-from tests.viewer.teach.scans import SHAPE, paint_slice, scan, stroke
+from tests.viewer.teach.scans import SHAPE, image_volume, paint_slice, scan, stroke
 
 PATIENCE = 30_000
 
@@ -304,7 +305,7 @@ def test_channels_are_ticked(panel, viewer, layer, teacher, qtbot):
     viewer.add_layer(scan(1))
     (action,) = panel.sources.channels_menu.actions()
     action.setChecked(True)
-    assert panel.sources.channels_button.text() == "2 channels"
+    assert panel.sources.channels_button.text().strip() == "2 channels"
     begin(panel, layer, qtbot)
     assert teacher.known[panel.pair.key][0].channels == 2
 
@@ -318,6 +319,17 @@ def test_another_image_is_labelled(panel, viewer, layer, notes, qtbot):
     settle(panel, qtbot)
     assert (viewer.layers["taught: ball 1"].data == 1).all()
     assert "Layer 'taught: ball 1' is there" in panel.running.status.text()
+
+
+def test_an_image_in_a_file_is_opened_and_labelled(
+    panel, viewer, layer, tmp_path, monkeypatch, qtbot
+):
+    path = write_volume(image_volume(2), tmp_path / "other.nii.gz")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    begin(panel, layer, qtbot)
+    panel.use.apply_menu.actions()[-1].trigger()
+    settle(panel, qtbot)
+    assert (viewer.layers["taught: other"].data == 1).all()
 
 
 def test_no_file_chosen_is_no_model_saved(panel, layer, notes, monkeypatch, qtbot):
