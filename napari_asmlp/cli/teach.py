@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_asmlp.cli import common_options
 from napari_asmlp.cli.console import Console
+from napari_asmlp.cli.teach_project import run_project
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.io import read_volume, write_labels
 from napari_asmlp.io.files import check_distinct, check_file
@@ -23,16 +24,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.set_defaults(run=run)
     common_options(parser)
-    parser.add_argument("image", type=Path)
-    parser.add_argument("annotations", type=Path, help="labels on the grid of IMAGE")
+    parser.add_argument("image", type=Path, nargs="?")
+    parser.add_argument("annotations", type=Path, nargs="?", help="labels on the grid of IMAGE")
+    parser.add_argument(
+        "--project",
+        type=Path,
+        metavar="FILE.asmlp.json",
+        help="instead of IMAGE and ANNOTATIONS: learn from all volumes of a project",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL.safetensors")
     parser.add_argument(
-        "--labels-out", type=Path, metavar="FILE", help="write the labels of the whole volume"
+        "--labels-out",
+        type=Path,
+        metavar="FILE|DIR",
+        help="write the labels of the whole volume; of each volume of a project, to a folder",
     )
     parser.add_argument(
         "--unannotated",
         type=int,
-        default=0,
         metavar="V",
         help="value of voxels that nobody annotated (default: 0)",
     )
@@ -56,12 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Teach, then write model and labels."""
-    _check(options)
+    _check_settings(options)
+    settings = TeachSettings(seconds=options.seconds, seed=options.seed)
+    if options.project:
+        return run_project(options, console, settings)
+    _check_outputs(options)
     image = read_volume(options.image, volume=options.volume)
     labels = read_volume(options.annotations, kind="labels")
-    annotation = read_annotation(image, labels, options.unannotated, options.background)
+    annotation = read_annotation(image, labels, options.unannotated or 0, options.background)
     start = load_segmenter(options.init) if options.init else None
-    settings = TeachSettings(seconds=options.seconds, seed=options.seed)
     work = iter_teach(image, annotation, settings, start)
     taught = console.follow(work, options.image.name)
     save_model(taught.model, options.output, overwrite=options.overwrite)
@@ -75,12 +87,28 @@ def run(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _check(options: argparse.Namespace) -> None:
-    """Refuse outputs and settings before any work."""
+def _check_settings(options: argparse.Namespace) -> None:
+    """Refuse settings that mean nothing, alone or together."""
     if options.output.suffix != SUFFIX:
         raise SettingsError(f"{options.output}: a model file ends in {SUFFIX}")
     if not (math.isfinite(options.seconds) and options.seconds > 0):
         raise SettingsError(f"--seconds {options.seconds:g}: give a time over 0")
+    given = [options.image, options.annotations]
+    if options.project is None and None in given:
+        raise SettingsError("give IMAGE and ANNOTATIONS, or --project FILE.asmlp.json")
+    if options.project and (given != [None, None] or _says_values(options)):
+        raise SettingsError(
+            f"--project {options.project}: says what to learn from and what its values mean; leave"
+            " out IMAGE, ANNOTATIONS, --unannotated, --background and --volume"
+        )
+
+
+def _says_values(options: argparse.Namespace) -> bool:
+    return any(one is not None for one in (options.unannotated, options.background, options.volume))
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Refuse outputs before any work."""
     inputs = [options.image, options.annotations]
     if options.init:
         inputs.append(Path(options.init))
