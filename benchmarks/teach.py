@@ -1,161 +1,124 @@
 """Teaching against filters and a random forest: the same annotation, volume and run.
 
-    python teach.py IMAGE LABELS [--slices 0.3 0.5 0.7 | --strokes 20 | --region] [--seconds 30]
+    python teach.py --heads DIR [DIR ...] --nuclei DIR --hippocampus DIR -o RESULTS
 
-IMAGE and LABELS (the whole truth, 0 background) lie on one grid. Annotated are whole slices across
-the third axis of the file, at shares of its length, straight strokes, or one box; the rest is
-scored. For each method it gives the mean Dice of the labels, and of teaching each answer with its
-second. With `--cpu` seconds are CPU time, for a machine that others use too; run it then with one
-thread. With `--part N` the forest labels one of N voxels only, drawn at random, is scored on those,
-and its seconds are those that all of them would have taken.
+Each folder is one that `teach_tasks.py` knows, and what is not given is left out. Written are
+`teach.csv` (each answer: its seconds and Dice), `teach.svg` (Dice against seconds and against
+strokes) and `teach.md` (the table, which is also printed).
+
+| task | annotated | seconds |
+|---|---|---|
+| slices | three whole slices of each head | 30, and for the first seed of the first head 300 |
+| strokes | 20 of each seed; 10 and 40 of the first one, for the curve | 30 |
+| nuclei | one box | 30, and for the first seed 120 |
+| hippocampus | see `teach_hippocampus.py` | its own |
+| memory | 512 x 512 x 300 voxels, three slices | 60 |
+
+With `--cpu` seconds are CPU time, for a machine that others use too; run it then with one thread.
+The forests label one of `--part` voxels, drawn at random; their seconds are those of all.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import time
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from teach_forest import ForestSettings, filtered, forest
+from teach_report import plot, table, write_csv
+from teach_runs import Row, Trial, run_forests, run_teach, use_cpu_time
+from teach_tasks import find_heads, nuclei, with_region, with_slices, with_strokes
 
-from napari_asmlp import read_volume
-from napari_asmlp.teaching import progress as teaching_progress
-from napari_asmlp.teaching.annotations import UNANNOTATED, Annotation
-from napari_asmlp.teaching.behind import mean_dice
-from napari_asmlp.teaching.loop import TeachSettings, iter_teach
-from napari_asmlp.volume import Volume
-
-_STROKE = (24, 3)  # length and width in voxels
+TASKS = ("slices", "strokes", "nuclei", "hippocampus", "memory")
+SHORT, LONG, CELLS_LONG = 30.0, 300.0, 120.0
+STROKES, CURVE = 20, (10, 40)
+MAPS = 2  # synthetic heads at most, of those in a folder
+HERE = Path(__file__).parent
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image", type=Path)
-    parser.add_argument("labels", type=Path)
-    parser.add_argument("--slices", type=float, nargs="+", default=(0.3, 0.5, 0.7))
-    parser.add_argument("--strokes", type=int, help="instead of slices")
-    parser.add_argument("--seconds", type=float, default=30)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--heads", type=Path, nargs="+", default=[])
+    parser.add_argument("--nuclei", type=Path)
+    parser.add_argument("--hippocampus", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="an existing folder")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cpu", action="store_true", help="count CPU time")
-    parser.add_argument("--part", type=int, default=1, metavar="N")
-    parser.add_argument("--only", choices=("forest", "teach"))
-    parser.add_argument("--region", action="store_true", help="annotate one box instead of slices")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--part", type=int, default=4, metavar="N")
+    parser.add_argument("--only", choices=TASKS, nargs="+", default=TASKS)
+    parser.add_argument("--quick", action="store_true", help="one seed, no long runs")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.cpu:
-        teaching_progress.time.monotonic = time.process_time
-    image = read_volume(options.image)
-    truth = read_volume(options.labels, kind="labels")
-    rows = []
-    for seed in range(options.seeds):
-        annotation = annotated(truth, options, seed)
-        rows += run(image, truth.array(), annotation, options, seed)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-    report(rows)
+        use_cpu_time()
+    rows: list[Row] = []
+    for row in all_rows(options):
+        each = " ".join(f"{dice:.2f}" for dice in row.classes)
+        where = f"{row.task}, {row.annotated}, seed {row.seed}, {row.method}"
+        print(f"{where}: {row.dice:.3f} ({each}) after {row.seconds:.1f} s", flush=True)
+        rows.append(row)
+    if rows:
+        lines = list(table(rows))
+        write_csv(rows, options.output / "teach.csv")
+        (options.output / "teach.md").write_text("\n".join(lines) + "\n")
+        plot(rows, options.output / "teach.svg")
+        print("\n" + "\n".join(lines))
+    for script, arguments in separate(options):
+        print(f"\n{script}", flush=True)
+        subprocess.run([sys.executable, str(HERE / script), *arguments], check=True)
 
 
-def annotated(truth: Volume, options: argparse.Namespace, seed: int) -> Annotation:
-    labels = truth.array()
-    values = np.unique(np.append(labels, 0))
-    classes = np.searchsorted(values, labels).astype(np.int16)
-    seen = np.zeros(labels.shape, bool)
-    if options.region:
-        middle = [slice(n // 4, 2 * n // 3) for n in labels.shape]
-        seen[tuple(middle)] = True
-    elif options.strokes is None:
-        for share in options.slices:
-            seen[:, :, round(share * (labels.shape[2] - 1))] = True
-    else:
-        draw_strokes(seen, classes, options.strokes, np.random.default_rng(seed))
-    return Annotation(
-        np.where(seen, classes, UNANNOTATED).astype(np.int16), tuple(map(int, values))
-    )
+def all_rows(options: argparse.Namespace) -> Iterator[Row]:
+    for trial, seconds in trials(options):
+        forests = run_forests(trial, options.threads, options.part)
+        yield from chain(forests, run_teach(trial, seconds))
 
 
-def draw_strokes(
-    seen: NDArray[np.bool_], classes: NDArray[np.int16], count: int, rng: np.random.Generator
-) -> None:
-    """Draw straight strokes in random planes, each class in turn; a stroke is of its class only."""
-    kinds = int(classes.max()) + 1
-    for number in range(count):
-        mine = np.argwhere(classes == number % kinds)
-        centre = mine[rng.integers(len(mine))]
-        along, wide = rng.permutation(3)[:2]
-        reach = np.zeros(3, int)
-        reach[along], reach[wide] = _STROKE[0] // 2, _STROKE[1] // 2
-        box = tuple(slice(max(0, c - r), c + r + 1) for c, r in zip(centre, reach, strict=True))
-        seen[box] |= classes[box] == number % kinds
-
-
-def run(
-    image: Volume,
-    truth: NDArray[np.unsignedinteger],
-    annotation: Annotation,
-    options: argparse.Namespace,
-    seed: int,
-) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    values = np.array(annotation.values)
-    left = annotation.classes == UNANNOTATED
-    clock = time.process_time if options.cpu else time.monotonic
-
-    def add(
-        method: str, seconds: float, labels: NDArray[np.unsignedinteger], at: NDArray[np.intp]
-    ) -> None:
-        kept = left.ravel()[at]
-        found = np.searchsorted(values, labels[kept])
-        known = np.searchsorted(values, truth.ravel()[at[kept]])
-        each = class_dice(found, known, len(values))
-        rows.append({"seed": seed, "method": method, "seconds": round(seconds, 1), **each})
-        words = " ".join(f"{score:.2f}" for score in each["classes"])
-        print(
-            f"seed {seed}, {method}: {each['dice']:.3f} ({words}) after {seconds:.1f} s", flush=True
-        )
-
-    if options.only != "teach":
-        settings = ForestSettings(seed, options.threads, options.part)
-        began = clock()
-        features = filtered(image.array().astype(np.float32), options.threads)
-        filtering = clock() - began
-        for position in (False, True):
-            began = clock()
-            classes, at, more = forest(features, annotation.classes, settings, position=position)
-            name = "forest with position" if position else "forest"
-            add(name, filtering + clock() - began + more, annotation.written(classes), at)
-    everywhere = np.arange(truth.size)
-    if options.only != "forest":
-        for progress in iter_teach(image, annotation, TeachSettings(options.seconds, seed)):
-            if progress.answer:
-                name = f"teach: {progress.answer.what}"
-                add(name, progress.seconds, progress.answer.labels.array().ravel(), everywhere)
-    return rows
-
-
-def class_dice(
-    found: NDArray[np.intp], known: NDArray[np.intp], count: int
-) -> dict[str, float | list[float]]:
-    each = [
-        mean_dice((found == value).astype(int), (known == value).astype(np.int16), 2)
-        for value in range(1, count)
-        if (known == value).any()
+def trials(options: argparse.Namespace) -> Iterator[tuple[Trial, float]]:
+    """Yield what is run, and for how many seconds."""
+    seeds = range(1 if options.quick else options.seeds)
+    heads = [
+        head
+        for folder in options.heads
+        for number, head in enumerate(find_heads(folder))
+        if number < (1 if options.quick else MAPS)
     ]
-    return {"dice": float(np.mean(each)), "classes": each}
+    long = not options.quick
+    if "slices" in options.only:
+        for number, head in enumerate(heads):
+            made_up = head.name.startswith("label map")
+            for seed in seeds[:1] if made_up else seeds:
+                seconds = LONG if long and number == seed == 0 else SHORT
+                annotation = with_slices(head.truth, seed)
+                yield Trial(head, annotation, "3 slices", 3, seed), seconds
+    if "strokes" in options.only:
+        for head in heads[:1]:
+            amounts = [(STROKES, seed) for seed in seeds] + [(n, 0) for n in CURVE if long]
+            for amount, seed in amounts:
+                annotation = with_strokes(head.truth, seed, amount)
+                yield Trial(head, annotation, f"{amount} strokes", amount, seed), SHORT
+    if "nuclei" in options.only and options.nuclei:
+        stack = nuclei(options.nuclei)
+        for seed in seeds:
+            seconds = CELLS_LONG if long and seed == 0 else SHORT
+            yield Trial(stack, with_region(stack.truth, seed), "one box", 0, seed), seconds
 
 
-def report(rows: list[dict[str, object]]) -> None:
-    print("\n| method | answers | mean Dice | least | seconds |\n|---|---|---|---|---|")
-    for method in dict.fromkeys(row["method"] for row in rows):
-        mine = [row for row in rows if row["method"] == method]
-        dice = np.array([row["dice"] for row in mine], float)
-        seconds = np.mean([float(str(row["seconds"])) for row in mine])
-        print(f"| {method} | {len(mine)} | {dice.mean():.3f} | {dice.min():.3f} | {seconds:.1f} |")
+def separate(options: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
+    """Yield scripts that run in a process of their own, with their arguments."""
+    threads = ["--threads", str(options.threads)]
+    if "hippocampus" in options.only and options.hippocampus:
+        quick = ["--quick"] if options.quick else []
+        yield "teach_hippocampus.py", [str(options.hippocampus), *quick]
+    if "memory" in options.only:
+        size = ["192", "192", "128"] if options.quick else []
+        yield "teach_memory.py", [*size, *threads]
 
 
 if __name__ == "__main__":

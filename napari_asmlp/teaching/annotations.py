@@ -20,6 +20,7 @@ from napari_asmlp.volume import Labels, Volume, smallest_unsigned
 UNANNOTATED = -1
 FOLDS = 2  # that annotated voxels are divided into
 _LEAST_VOXELS = 2  # of a class
+_MOST_VALUES = 100  # objects by number are no classes, and would take hours
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def read_annotation(
     SettingsError
         If the two values are one, or `background` is not there.
     VolumeError
-        If nothing is annotated, or only one class, or a class on a single voxel.
+        If nothing is annotated, or only one class, or a class on a single voxel, or more than a
+        hundred.
     """
     if not labels.grid.same_as(image.grid):
         raise GridError(
@@ -107,6 +109,11 @@ def _check(
     """Refuse what cannot be learnt from."""
     if not present:
         raise VolumeError(f"{name}: every voxel is {unannotated}, not annotated: paint something")
+    if len(present) > _MOST_VALUES:
+        raise VolumeError(
+            f"{name}: {len(present)} values are annotated, and at most {_MOST_VALUES} classes can"
+            " be taught; if these are single objects, give all of one kind the same value"
+        )
     if background is not None and background not in present:
         values = ", ".join(map(str, present))
         raise SettingsError(f"background {background}: {name} has only the values {values}")

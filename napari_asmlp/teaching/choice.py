@@ -86,8 +86,8 @@ def spans(classes: NDArray[np.int16]) -> bool:
     """
     places = np.nonzero(classes != UNANNOTATED)
     reach = [int(np.ptp(at)) + 1 if len(at) else 0 for at in places]
-    wide = [far >= _WIDE * n for far, n in zip(reach, classes.shape, strict=True)]
-    return sum(wide) >= _AXES
+    wide = [bool(far >= _WIDE * n) for far, n in zip(reach, classes.shape, strict=True)]
+    return wide.count(True) >= _AXES
 
 
 def best_of(candidates: Sequence[Features], scores: dict[Features, float]) -> Features:
