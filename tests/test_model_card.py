@@ -12,6 +12,7 @@ from PIL import Image
 from napari_asmlp.model import load_model, save_model
 from napari_asmlp.pipeline.scoring import score, scored_model
 from napari_asmlp.provenance import file_hash
+from napari_asmlp.teaching import encoder
 from napari_asmlp.training.dataset import examined, read_dataset
 from napari_asmlp.zoo import BUNDLED
 from tests.blobs import AFFINE, ball, write_dataset
@@ -29,12 +30,18 @@ def scripts(monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_the_shipped_file_is_that_of_its_recipe():
-    recipe = (SOURCES / "hippocampus.toml").read_text()
-    said = re.findall(r"^# Shipped file: (sha256:\w{64})$", recipe, re.MULTILINE)
-    if not said:
-        pytest.skip("the recipe names no shipped file: what it gives is not shipped yet")
-    assert said == [file_hash(BUNDLED / "hippocampus.safetensors")]
+@pytest.mark.parametrize(
+    ("recipe", "shipped"),
+    [
+        ("hippocampus.toml", BUNDLED / "hippocampus.safetensors"),
+        ("encoder.toml", encoder.PATH),
+    ],
+)
+def test_the_shipped_file_is_that_of_its_recipe(recipe, shipped):
+    text = (SOURCES / recipe).read_text()
+    assert re.findall(r"^# Shipped file: (sha256:\w{64})$", text, re.MULTILINE) == [
+        file_hash(shipped)
+    ]
 
 
 def finished(steps):
