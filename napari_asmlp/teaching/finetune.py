@@ -47,9 +47,9 @@ class FinetuneSettings:
     """
 
     crop: int = 64
-    sure: float = 0.3
-    rate: float = 1e-3
-    muon_rate: float = 5e-3
+    sure: float = 1.0
+    rate: float = 3e-4
+    muon_rate: float = 2e-3
     augmentation: Augmentation = _CHANGES
 
 

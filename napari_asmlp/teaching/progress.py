@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from napari_asmlp.model import Model
 from napari_asmlp.teaching.finetune import FinetuneSettings
 from napari_asmlp.teaching.light import LightSettings
 from napari_asmlp.volume import Volume
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,18 @@ class TeachProgress:
 
 @dataclass(frozen=True)
 class Taught:
-    """What teaching gives in the end: the last answer, the network, and what happened."""
+    """What teaching gives in the end.
+
+    Attributes
+    ----------
+    answer : the last one
+    model : the network
+    report : ``answers`` and their seconds; ``features`` and their mean Dice on what was kept back;
+        ``kept_back``, the same of each share of the network; ``labels_dice`` and ``model_dice``,
+        of the labels and of the network alone, None if that was not found out in this round;
+        ``agreement``, the share of voxels that the network alone labels as the last answer does,
+        None if there was no time; ``seconds``; and ``steps`` of the network so far
+    """
 
     answer: TaughtAnswer
     model: Model
@@ -79,15 +93,35 @@ class Taught:
 
 
 class Clock:
-    """Counts the seconds of a round."""
+    """Counts the seconds that a round works; those in which nobody asks for more do not count."""
 
     def __init__(self, seconds: float) -> None:
-        self._began, self._given = time.monotonic(), seconds
+        self._given, self._spent = seconds, 0.0
+        self._since: float | None = None
+
+    def counted(
+        self, work: Generator[TeachProgress, None, Result]
+    ) -> Generator[TeachProgress, None, Result]:
+        """Do some work; the clock runs while it does."""
+        try:
+            while True:
+                self._since = time.monotonic()
+                try:
+                    now = next(work)
+                except StopIteration as stop:
+                    result: Result = stop.value
+                    return result
+                finally:
+                    self._spent = self.seconds
+                    self._since = None
+                yield now
+        finally:
+            work.close()
 
     @property
     def seconds(self) -> float:
         """Spent so far."""
-        return time.monotonic() - self._began
+        return self._spent + (0.0 if self._since is None else time.monotonic() - self._since)
 
     @property
     def left(self) -> float:

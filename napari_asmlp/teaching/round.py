@@ -71,8 +71,9 @@ class Round:
         subjects: Mapping[str, Subject],
         shown: str,
         settings: TeachSettings,
+        clock: Clock,
     ) -> None:
-        self._clock = Clock(settings.seconds)
+        self._clock = clock
         self._learnt, self._subjects, self._shown = learnt, dict(subjects), shown
         self._settings, self._count = settings, len(learnt.values)
         self._lessons: dict[str, Lesson] = {}
@@ -80,6 +81,7 @@ class Round:
         self._told: TaughtAnswer | None = None
         self._history: list[dict[str, Any]] = []
         self._shares: dict[float, float] = {}
+        self._agreement: float | None = None
         # What one takes: a light answer, a step and a look of the network.
         self._answer_seconds = self._step_seconds = self._logits_seconds = 0.0
 
@@ -164,7 +166,7 @@ class Round:
         if learnt.share is None and self._checkable and enough:
             learnt.share = yield from self._checked_share()
         share = learnt.share or 0.0
-        last = self._logits_seconds + (self._answer_seconds if share else 0.0)
+        last = self._logits_seconds + self._answer_seconds  # that the last answer takes
         yield from self._label_others()
         self._listen(self._lessons, self._answers)
         began, gap = self._clock.seconds, _FIRST_GAP
@@ -173,8 +175,15 @@ class Round:
             if share and self._clock.seconds > began + gap and self._clock.left > 2 * last:
                 yield from self._tell("with the network", self._mixed(share))
                 gap = self._clock.seconds - began + gap * _GAPS_GROW
+        if not share and self._clock.left < 0:
+            return
+        mixture = self._mixed(share)
         if share:
-            yield from self._tell("with the network", self._mixed(share))
+            yield from self._tell("with the network", mixture)
+        if self._clock.left > 0:
+            alone = yield from self._labelled("comparing", replace(mixture, share=1.0))
+            same = alone.classes == self._answers[self._shown].classes
+            self._agreement = round(float(same.mean()), 4)
 
     def _label_others(self) -> Steps:
         """Label the volumes that are not shown, as far as there is time: the network learns it."""
@@ -260,10 +269,14 @@ class Round:
 
     def _taught(self) -> Taught:
         """Return what there is in the end."""
+        best = self._learnt.share or 0.0
         report = {
             "answers": self._history,
             "features": {str(one): round(dice, 4) for one, dice in self._learnt.scores.items()},
             "kept_back": {str(share): round(dice, 4) for share, dice in self._shares.items()},
+            "labels_dice": self._shares.get(best),
+            "model_dice": self._shares.get(1.0),
+            "agreement": self._agreement,
             "seconds": round(self._clock.seconds, 2),
             "steps": self._learnt.network.steps,
         }

@@ -112,7 +112,9 @@ class Teacher:
         """
         self._check_key(shown)
         learnt = self._ready()
-        return (yield from Round(learnt, self._subjects, shown, self.settings).run())
+        clock = Clock(self.settings.seconds)
+        work = Round(learnt, self._subjects, shown, self.settings, clock).run()
+        return (yield from clock.counted(work))
 
     def iter_apply(self, volume: Volume) -> Generator[TeachProgress, None, TaughtAnswer]:
         """Label a volume that has no annotations by what was learnt; place is not used there.
@@ -128,7 +130,8 @@ class Teacher:
         self._check_channels(volume)
         subject = Subject(volume, self._seen_as(volume))
         clock = Clock(self.settings.seconds)
-        return (yield from iter_applied(learnt, self._subjects, subject, self.settings, clock))
+        work = iter_applied(learnt, self._subjects, subject, self.settings, clock)
+        return (yield from clock.counted(work))
 
     def model(self) -> Model:
         """Return what is learnt so far as a model that `segment` takes.

@@ -99,6 +99,24 @@ def test_another_volume_is_labelled_without_annotations():
     assert (again.labels.array() == answer.labels.array()).all()
 
 
+def test_seconds_in_which_nobody_asks_do_not_count(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    clock = progress.Clock(100.0)
+
+    def work():
+        for _ in range(3):
+            now[0] += 1
+            yield clock.progress("working")
+        return clock.seconds
+
+    for step in (counted := clock.counted(work())):
+        assert step.seconds == clock.seconds
+        now[0] += 50
+    assert clock.seconds == 3
+    counted.close()
+
+
 @pytest.mark.usefixtures("ticking")
 def test_the_network_goes_on_and_back():
     image, _, annotation = ball(7)
