@@ -17,6 +17,7 @@ from napari_asmlp.viewer.teach.next_place import Look, assessing, looking
 from napari_asmlp.viewer.teach.pairs import Pair, Pairs
 from napari_asmlp.viewer.teach.request import Source, Wish, resolve, volume_with
 from napari_asmlp.viewer.teach.rounds import Rounds
+from napari_asmlp.viewer.teach.saving import SCORES
 from napari_asmlp.viewer.teach.states import State, States
 from napari_asmlp.viewer.teach.tally import Tally, missing
 from napari_asmlp.viewer.teach.taught import TaughtLabels, show_classes
@@ -231,8 +232,10 @@ class Course(QObject):
         self.entered.emit(pair)
 
     def _keep_report(self, taught: Taught) -> None:
-        kept_back = taught.report.get("kept_back") or self.report.get("kept_back", {})
-        self.report = {**taught.report, "kept_back": kept_back}
+        new = taught.report
+        if new.get(SCORES[0]) is None:  # they are found out once, in the first round with time
+            new = {**new, **{key: self.report.get(key) for key in SCORES}}
+        self.report = new
         steps = int(taught.report.get("steps", 0))
         self._text = f"Done: {taught.answer.what}; the network has taken {steps:,} steps so far"
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SUGGESTED = f"taught{SUFFIX}"
 _SEGMENT_KEY = "segment.model"  # what the Segment panel chooses when it opens
-_ALONE = 1.0  # share of the network
+SCORES = ("model_dice", "labels_dice")  # of a report: of the model alone, of the labels
 
 
 def ask_path(parent: QWidget) -> str:
@@ -63,14 +63,19 @@ def choose_in_segment(viewer: ViewerModel, path: Path) -> None:
 
 def worth_alone(report: Mapping[str, Any]) -> str:
     """Return what the model reaches without the light learner, beside it, in one line."""
+    alone, labels, agreement = (report.get(key) for key in (*SCORES, "agreement"))
     steps = int(report.get("steps", 0))
-    scores = {float(share): float(dice) for share, dice in report.get("kept_back", {}).items()}
-    if _ALONE not in scores:
-        return (
+    told = []
+    if alone is not None and labels is not None:
+        told.append(
+            f"On annotations kept back, the model alone had a Dice of {alone:.2f}, the labels in"
+            f" the window {labels:.2f}"
+        )
+    if agreement is not None:
+        told.append(f"The model alone labels {100 * agreement:.1f} % of the voxels as they are now")
+    if not told:
+        told.append(
             f"The model alone has taken {steps:,} steps and was not checked: the labels in the"
             " window may be much better than what it finds. Longer rounds teach it more"
         )
-    return (
-        f"On annotations kept back, the model alone had a Dice of {scores[_ALONE]:.2f}, the labels"
-        f" in the window {max(scores.values()):.2f}"
-    )
+    return ". ".join(told)

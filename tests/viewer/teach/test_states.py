@@ -66,6 +66,10 @@ def test_a_model_gets_the_names_of_the_panel():
 
 
 def test_what_the_model_is_worth_alone_is_said_or_that_nobody_knows():
-    known = {"steps": 90, "kept_back": {"0.0": 0.7, "0.5": 0.81, "1.0": 0.42}}
-    assert "the model alone had a Dice of 0.42, the labels in the window 0.81" in worth_alone(known)
-    assert "has taken 7 steps and was not checked" in worth_alone({"steps": 7, "kept_back": {}})
+    scored = {"steps": 90, "model_dice": 0.42, "labels_dice": 0.81, "agreement": None}
+    assert "the model alone had a Dice of 0.42, the labels in the window 0.81" in worth_alone(
+        scored
+    )
+    compared = {"steps": 90, "model_dice": None, "labels_dice": None, "agreement": 0.987}
+    assert worth_alone(compared) == ("The model alone labels 98.7 % of the voxels as they are now")
+    assert "has taken 7 steps and was not checked" in worth_alone({"steps": 7})

@@ -26,7 +26,7 @@ from napari_asmlp.viewer.planes.window import main_canvas
 from napari_asmlp.viewer.teach.class_box import NAME
 from napari_asmlp.viewer.teach.classes import BACKGROUND
 from napari_asmlp.volume import Volume
-from tests.viewer.teach.scans import image_volume, scan
+from tests.viewer.teach.scans import image_volume, paint_slice, scan
 
 PATIENCE = 60_000
 # so short that a round ends with its first answer, whatever the machine
@@ -172,7 +172,8 @@ def test_two_rounds_with_corrections_between_them(docked, window, tmp_path, monk
 def test_the_window_may_be_closed_in_the_middle_of_a_round(docked, window, teacher, qtbot):
     docked.course.rounds.begin_anew()
     teacher.hold_at = 0
-    paint(docked, window, qtbot)
+    docked.new_annotations()
+    paint_slice(docked.pair.annotations, 7)
     docked.teach()
     qtbot.waitUntil(lambda: teacher.rounds == 1, timeout=PATIENCE)
     window.close()
