@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
+from napari.utils.colormaps import Colormap
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_asmlp.viewer.layers import image_layer_data, labels_on, volume_of
@@ -24,17 +25,18 @@ if TYPE_CHECKING:
 
 DOUBT_KEY = "napari_asmlp_doubt"  # in the metadata of a layer that shows it, and is no image
 _MOST = 255
+# nothing where there is none, so that the image is seen; unlike the first colours of classes
+_DOUBT = Colormap([[0.86, 0.15, 0.5, 0], [0.86, 0.15, 0.5, 0.9]], name="doubt")
 
 
 def add_doubt(viewer: ViewerModel, image: Image, doubt: NDArray[np.uint8]) -> Image:
-    """Show doubt (i, j, k) over an image, bright where it is great; what is selected stays so."""
+    """Show doubt (i, j, k) over an image, red where it is great; what is selected stays so."""
     data, attributes = _shown(image, doubt)
     look = {
         "name": f"doubt: {image.name}",
-        "colormap": "inferno",
-        "blending": "additive",
+        "colormap": _DOUBT,
+        "blending": "translucent",
         "contrast_limits": (0, _MOST),
-        "opacity": 0.6,
     }
     active = viewer.layers.selection.active
     attributes["metadata"][DOUBT_KEY] = True
