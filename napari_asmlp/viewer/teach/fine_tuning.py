@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ class FineTuneDialog(QDialog):
         super().__init__(parent)
         self._viewer = getattr(viewer, "__wrapped__", viewer)
         self._task: Task | None = None
+        self._note = ""  # on what is held back
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("Fine-tune a model by corrections")
         self._make_fields()
@@ -219,11 +221,12 @@ class FineTuneDialog(QDialog):
         self.bar.setRange(0, _FULL)
         self.bar.setValue(round(_FULL * step.fraction))
         left = f" · {duration(step.seconds_left)} left" if step.seconds_left else ""
-        self.say(getattr(step, "note", "") or f"{_sentence(step.describe())}{left}")
+        self._note = getattr(step, "note", "") or self._note
+        self.say(f"{_sentence(step.describe())}{left}")
 
     def _show(self, tuned: FineTuned) -> None:
         self.say(_sentence(summary_of(tuned)))
-        self.scores.setText(scores_html(tuned))
+        self.scores.setText(f"{scores_html(tuned)}{escape(_sentence(self._note))}")
         if tuned.better and tuned.model.path is not None:
             choose_in_segment(self._viewer, tuned.model.path)
             show_info(f"{tuned.model.path.name} can be chosen in the Segment panel now")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.io import write_labels
+from napari_asmlp.io.channels import content_hash
 from napari_asmlp.model import SUFFIX, Card
 from napari_asmlp.pipeline.fine_tune import FINE_TUNING, FineTuned, FineTuneJob, iter_fine_tune
 from napari_asmlp.project import (
@@ -83,7 +84,7 @@ class Order:
         path, part = self.job.project, self.part
         project = load_project(path) if path.exists() else Project()
         yield "Gathering corrections"
-        image = yield from iter_entry(part, path, path, overwrite=False)
+        image = yield from self._image(project)
         name = _name_of(image, project, part.name)
         stem = path.name.removesuffix(PROJECT_SUFFIX)
         place = path.with_name(f"{stem}_{name}_corrected.nii.gz")
@@ -94,6 +95,17 @@ class Order:
         classes = {one.value: one for one in (*self.card.labels, *project.classes)}
         project = replace(project, classes=tuple(classes.values()))
         save_project(with_volume(project, entry), path, overwrite=True)
+
+    def _image(self, project: Project) -> Generator[str, None, ProjectVolume]:
+        """Return the entry of the image; one in no file is written, unless the project has it."""
+        part, path = self.part, self.job.project
+        if not part.files:
+            digest = content_hash([part.volume])
+            known = next((one for one in project.volumes if one.hash == digest), None)
+            if known is not None:
+                return known
+            part = replace(part, name=unlike([one.name for one in project.volumes], part.name))
+        return (yield from iter_entry(part, path, path, overwrite=False))
 
 
 def resolve(wish: Wish, layers: Sequence[Layer]) -> Order:

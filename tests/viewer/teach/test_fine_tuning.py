@@ -17,7 +17,7 @@ from napari_asmlp.viewer.region import region_box
 from napari_asmlp.viewer.teach import tune_request
 from napari_asmlp.viewer.teach.classes import new_annotations
 from napari_asmlp.viewer.teach.fine_tuning import FineTuneDialog
-from tests.viewer.teach.scans import BALL, image_volume
+from tests.viewer.teach.scans import BALL, image_volume, scan
 
 PATIENCE = 30_000
 
@@ -31,7 +31,7 @@ class FakeRun:
     def __call__(self, job):
         self.jobs.append(job)
         yield SimpleNamespace(
-            fraction=0.5, seconds_left=3.0, note="", describe=lambda: "epoch 1, loss 0.2"
+            fraction=0.5, seconds_left=3.0, note="two slabs", describe=lambda: "epoch 1, loss 0.2"
         )
         found = {"before": {"mean": {"1": 0.5}}, "after": {"mean": {"1": 0.75}}}
         report = {"held_back": found, "labels": {"1": "anterior"}}
@@ -82,6 +82,7 @@ def test_corrections_are_gathered_and_what_came_of_them_is_said(
     assert (job.recipe.minutes, job.forget, Path(job.init).name) == (2.0, False, "tiny.safetensors")
     assert "Mean Dice 0.5000 before, 0.7500 after" in dialog.status.text().replace("\u200b", "")
     assert "anterior" in dialog.scores.text()
+    assert dialog.scores.text().endswith("Two slabs")
     assert "0.500&nbsp;→" in dialog.scores.text()
     assert notes == ["tiny.safetensors can be chosen in the Segment panel now"]
 
@@ -98,6 +99,16 @@ def test_a_region_counts_alone_and_the_same_image_again_takes_its_place(
     (entry,) = load_project(tmp_path / "c.asmlp.json").volumes
     assert entry.corrected == (region,)
     assert read_volume(entry.annotations, kind="labels").array()[0].all()
+
+
+def test_an_image_in_no_file_is_written_once(dialog, viewer, labels, tmp_path, qtbot):
+    viewer.layers.remove("ball")
+    viewer.layers.insert(0, scan(5))
+    for _ in range(2):
+        run(dialog, qtbot)
+    (entry,) = load_project(tmp_path / "c.asmlp.json").volumes
+    assert entry.images == (tmp_path / "c_ball 5.nii.gz",)
+    np.testing.assert_allclose(read_volume(entry.images[0]).array(), image_volume(5).array())
 
 
 @pytest.mark.parametrize(
