@@ -113,7 +113,7 @@ def with_region(truth: Classes, seed: int) -> Annotation:
 
 def _where(seen: NDArray[np.bool_], truth: Classes) -> Annotation:
     values = tuple(range(int(truth.max()) + 1))
-    return Annotation(np.where(seen, truth, UNANNOTATED).astype(np.int16), values)
+    return Annotation(np.where(seen, truth.astype(np.int16), UNANNOTATED), values)
 
 
 def _icbm(path: Path, labels: Path) -> Task:

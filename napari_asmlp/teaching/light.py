@@ -35,7 +35,7 @@ class LightSettings:
     voxels: int = 30_000
     least: int = 1_000
     first: int = 10
-    trees: int = 60
+    trees: int = 40
     asked: float = 0.3
     leaf: int = 2
 

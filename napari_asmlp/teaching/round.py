@@ -48,6 +48,8 @@ from napari_asmlp.zoo import label_table
 
 _FIRST_GAP, _GAPS_GROW = 15.0, 1.5  # seconds between answers of the network, and by how much
 _CHECK_FROM = 8  # light answers that must fit into the time left for the network to be checked
+# Of what the last light answer took: more trees, for each time as many; the network alone.
+_FOR_TREES, _ALONE = 0.6, 0.3
 _CHOOSE_FOR = 1 / 3  # of the time, after which nothing is tried out any more
 _LARGEST_WINDOW = 160
 
@@ -97,7 +99,7 @@ class Round:
             yield from self._choose()
         light = self._settings.light
         yield from self._answer_lightly("first answer", range(light.first))
-        for_all = self._answer_seconds * light.trees / light.first
+        for_all = self._answer_seconds * _FOR_TREES * light.trees / light.first
         if light.first < light.trees and self._clock.left > for_all:
             yield from self._answer_lightly("more trees", range(light.first, light.trees))
         if later:
@@ -166,7 +168,7 @@ class Round:
         if learnt.share is None and self._checkable and enough:
             learnt.share = yield from self._checked_share()
         share = learnt.share or 0.0
-        last = self._logits_seconds + self._answer_seconds  # that the last answer takes
+        last = self._answer_seconds * (1.0 if share else _ALONE) + self._logits_seconds
         yield from self._label_others()
         self._listen(self._lessons, self._answers)
         began, gap = self._clock.seconds, _FIRST_GAP
