@@ -1,6 +1,6 @@
 """Teaching an organ that the start never saw a label of: from five slices to ten volumes.
 
-    python teach_hippocampus.py DATASET [--seconds 60] [--seeds 3] [--threads 2]
+    python teach_hippocampus.py DATASET [--seconds 45 60 90] [--seeds 3] [--threads 2]
 
 DATASET is the hippocampus set of the Medical Segmentation Decathlon (``imagesTr``, ``labelsTr``).
 Each seed draws other volumes to learn from; 20 others are tested, always the same. First five whole
@@ -14,6 +14,7 @@ for a machine that others use too; run it then with one thread.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import tempfile
 import time
@@ -82,7 +83,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument(
-        "--seconds", type=float, default=60, help="of each teaching and fine-tuning"
+        "--seconds",
+        type=float,
+        nargs=3,
+        default=(45, 60, 90),
+        help="to teach by slices, and to fine-tune by each number of volumes",
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -128,7 +133,7 @@ def taught(
     folder: Path,
 ) -> Iterator[Row]:
     clock = time.process_time if options.cpu else time.monotonic
-    teacher = Teacher(TeachSettings(seconds=options.seconds, seed=seed))
+    teacher = Teacher(TeachSettings(seconds=options.seconds[0], seed=seed))
     began = clock()
     teacher.set_volume("first", cases[0].image, painted(cases[0].truth))
     model: Model = followed(teacher.iter_round("first")).model
@@ -137,8 +142,8 @@ def taught(
     yield scored(seed, name, "teach, labels", seconds, labels, tested)
     yield scored(seed, name, "teach, saved model", seconds, segmenting(model), tested)
     start = save_model(named(model), folder / "taught.safetensors")
-    for count in VOLUMES:
-        recipe = replace(FINE_TUNING, minutes=options.seconds / 60, seed=seed)
+    for count, time_given in zip(VOLUMES, options.seconds[1:], strict=True):
+        recipe = replace(FINE_TUNING, minutes=time_given / 60, seed=seed)
         project = corrections(cases[:count], folder / f"{count}.asmlp.json")
         job = FineTuneJob(project, folder / f"{count}.safetensors", str(start), recipe)
         began = clock()
@@ -226,14 +231,19 @@ def grown(
 
 
 def features(image: Volume, threads: int, *, position: bool) -> NDArray[np.float32]:
+    found = standardised(image, threads)
+    if not position:
+        return found
+    where = np.indices(image.grid.shape).reshape(3, -1).T
+    return np.concatenate([found, where.astype(np.float32)], axis=1)
+
+
+@functools.cache
+def standardised(image: Volume, threads: int) -> NDArray[np.float32]:
     """Filter a volume, standardised as for a network, since scanners' units differ."""
     preprocessing = Preprocessing(axis_codes=None)
     seen = to_model_grid(image, place(image.grid, preprocessing), preprocessing)[0]
-    found = filtered(seen, threads)
-    if not position:
-        return found
-    where = np.indices(seen.shape).reshape(3, -1).T
-    return np.concatenate([found, where.astype(np.float32)], axis=1)
+    return filtered(seen, threads)
 
 
 def followed(work: Generator[object, None, Result]) -> Result:
