@@ -1,8 +1,8 @@
 """Which corrections are learnt from and which only checked on: by content, and for good.
 
-Of four corrected volumes about one is held back, by its content hash (`training.folds`). Where there
-are fewer, and that would leave one side empty, two slabs of each region are held back instead: an
-eighth of its length each. What a volume was the first time it stays.
+Of four corrected volumes about one is held back, by its content hash (`training.folds`). Where
+there are fewer, and that would leave one side empty, two slabs of each region are held back
+instead: an eighth of its length each. What a volume was the first time it stays.
 """
 
 from __future__ import annotations
