@@ -15,6 +15,7 @@ from napari_asmlp.teaching.annotations import UNANNOTATED
 from napari_asmlp.teaching.answer import Answer, Mixture
 from napari_asmlp.teaching.encoder import Encoder
 from napari_asmlp.teaching.finetune import FinetuneSettings, Finetuning, teaching_sample
+from napari_asmlp.teaching.head import fit_head
 from napari_asmlp.teaching.maps import Map
 from napari_asmlp.teaching.subject import Subject, nearest, spread
 from napari_asmlp.training.samples import Sample
@@ -36,7 +37,7 @@ class NetworkLearner:
         self.network = network
         self._classes = network.config.out_channels
         self._settings, self._seed = settings, seed
-        self._steps = Finetuning(network, self._classes, settings, seed)
+        self._steps = Finetuning(network, settings, seed)
         self._samples: list[Sample] = []
 
     @property
@@ -63,6 +64,8 @@ class NetworkLearner:
             an answer learnt from the same ones, or None
         """
         self._samples = [self._sample(*one) for one in heard]
+        if not self.steps:  # before the first step its last layer is new
+            fit_head(self.network, self._samples, self._settings.crop, self._seed)
 
     def descend(self, done: float) -> None:
         """Take a step; `done` is the share of the run that is over."""

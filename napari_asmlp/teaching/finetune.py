@@ -93,13 +93,11 @@ class Finetuning:
     ----------
     network : Asmlp
         Changed in place.
-    classes : int
-        K.
     """
 
-    def __init__(self, network: Asmlp, classes: int, settings: FinetuneSettings, seed: int) -> None:
+    def __init__(self, network: Asmlp, settings: FinetuneSettings, seed: int) -> None:
         self.network, self.step = network, 0
-        self._classes, self._settings, self._seed = classes, settings, seed
+        self._settings, self._seed = settings, seed
         recipe = Recipe(
             learning_rate=settings.rate, muon_learning_rate=settings.muon_rate, batch_size=1
         )
@@ -111,9 +109,16 @@ class Finetuning:
         generator = Generator().manual_seed(self._seed * 1_000_003 + self.step)
         set_rates(self._optimisers, 0.05, done)
         crop = random_crop(
-            sample, self._crop(sample), self._settings.augmentation, generator, foreground=0.8
+            sample,
+            crop_extent(sample, self.network, self._settings.crop),
+            self._settings.augmentation,
+            generator,
+            foreground=0.8,
         )
-        loss = token_loss(self._logits(crop.image[None]).float(), self._shares(crop.classes))
+        loss = token_loss(
+            self._logits(crop.image[None]).float(),
+            known_shares(crop.classes, self.network, self._settings.sure),
+        )
         for optimiser in self._optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature is untyped
@@ -123,19 +128,25 @@ class Finetuning:
         self.step += 1
         return float(loss.detach())
 
-    def _crop(self, sample: Sample) -> tuple[int, int, int]:
-        unit = self.network.config.multiple_of
-        x, y, z = (
-            min(-(-n // unit) * unit, self._settings.crop // unit * unit)
-            for n in sample.classes.shape
-        )
-        return x, y, z
 
-    def _shares(self, classes: Tensor) -> Tensor:
-        """(X, Y, Z) of `teaching_sample` -> (1, K, x, y, z) of tokens."""
-        shares = token_shares(classes[None], 1 + 2 * self._classes, self.network.config.patch_size)
-        annotated, sure = torch.split(shares[:, 1:], self._classes, dim=1)
-        return torch.add(annotated, sure, alpha=self._settings.sure)
+def crop_extent(sample: Sample, network: Asmlp, most: int) -> tuple[int, int, int]:
+    """Return the voxels of a crop along each axis: those of a sample, and `most` at most."""
+    unit = network.config.multiple_of
+    x, y, z = (min(-(-n // unit) * unit, most // unit * unit) for n in sample.classes.shape)
+    return x, y, z
+
+
+def known_shares(classes: Tensor, network: Asmlp, sure: float = 1.0) -> Tensor:
+    """(X, Y, Z) of `teaching_sample` -> (1, K, x, y, z): how much of a token is of each class.
+
+    Parameters
+    ----------
+    sure : what a voxel counts that the light learner is sure of, beside 1 of annotated ones
+    """
+    count = network.config.out_channels
+    shares = token_shares(classes[None], 1 + 2 * count, network.config.patch_size)
+    annotated, likely = torch.split(shares[:, 1:], count, dim=1)
+    return torch.add(annotated, likely, alpha=sure)
 
 
 def teaching_sample(
