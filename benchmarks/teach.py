@@ -57,6 +57,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.cpu:
         use_cpu_time()
+    options.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     rows: list[Row] = []
     for row in all_rows(options):
         each = " ".join(f"{dice:.2f}" for dice in row.classes)
