@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from napari_asmlp.training.muon import Muon
 from napari_asmlp.training.recipe import BaseRecipe
 
 
@@ -27,9 +27,7 @@ def make_optimisers(network: nn.Module, recipe: BaseRecipe) -> list[Optimizer]:
     optimisers: list[Optimizer] = [AdamW(groups, lr=recipe.learning_rate)]
     if matrices:
         optimisers.append(
-            torch.optim.Muon(
-                matrices, lr=recipe.muon_learning_rate, weight_decay=recipe.muon_weight_decay
-            )
+            Muon(matrices, lr=recipe.muon_learning_rate, weight_decay=recipe.muon_weight_decay)
         )
     for group in (group for optimiser in optimisers for group in optimiser.param_groups):
         group["initial_lr"] = group["lr"]
