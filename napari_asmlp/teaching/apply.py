@@ -41,7 +41,7 @@ def iter_applied(
     if learnt.away is None:
         work = _iter_without_place(learnt, subjects, settings)
         learnt.away = yield from followed(clock, "learning", work)
-    share = learnt.share or 0.0
+    share = learnt.share_away
     network = learnt.network.logits(subject) if share else None
     maps = known_by(subject, learnt.away.features)
     mixture = Mixture(learnt.away.learner, maps, network, share)

@@ -15,7 +15,8 @@ from napari_asmlp.teaching.light import Examples, LightSettings, chosen_voxels
 from napari_asmlp.teaching.maps import Maps
 from napari_asmlp.teaching.subject import Subject
 
-_CLEARLY = 0.02  # mean Dice
+# Mean Dice that is lost by it, from which a voxel's place, or else the network, is given up.
+_PLACE_HARMS, _NETWORK_HARMS = 0.02, 0.005
 _WIDE, _AXES = 0.6, 2  # share of an axis that annotations reach over, and of how many
 _TREES, _VOXELS = 30, 6_000  # of a learner that only one question is asked, at most
 
@@ -91,9 +92,13 @@ def spans(classes: NDArray[np.int16]) -> bool:
 
 
 def best_of(candidates: Sequence[Features], scores: dict[Features, float]) -> Features:
-    """Return the first candidate that none is clearly better than."""
-    best = max(scores[one] for one in candidates)
-    return next(one for one in candidates if scores[one] >= best - _CLEARLY)
+    """Return the first candidate that none which looks at less is clearly better than."""
+
+    def beaten(mine: Features, other: Features) -> bool:
+        margin = _PLACE_HARMS if mine.position > other.position else _NETWORK_HARMS
+        return scores[other] > scores[mine] + margin
+
+    return next(one for one in candidates if not any(beaten(one, other) for other in candidates))
 
 
 def examples_of(

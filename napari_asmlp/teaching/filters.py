@@ -1,10 +1,13 @@
 """Filters of several scales: brightness, edges, roughness and curvature around a voxel.
 
-Scales are those of a pyramid: each level has half the resolution of the one before it, so that a
-filter as wide as an organ costs no more than one as wide as a voxel.
+The narrow ones see every voxel: the border of a cell lies within two of them. The wide ones see a
+pyramid, each level of which has half the resolution of the one before it, so that a filter as wide
+as an organ costs no more than one as wide as a voxel.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,36 +20,51 @@ from napari_asmlp.teaching.maps import Map
 
 Image = NDArray[np.float32]
 
-LEVELS = 4
-_DEVIATION = 1.0  # of the Gaussian at each level, in its own voxels
+_LEAST = 4  # voxels along each axis of what is still halved
+# Of Gaussians, in voxels of each level: 0.7, 1, 2, 2.8 and 8 voxels of the image.
+DEVIATIONS = ((0.7, 1.0, 2.0), (1.4,), (), (1.0,))
 
 
-def filter_maps(channel: Image, levels: int = LEVELS) -> list[Map]:
+def filter_maps(channel: Image, deviations: Sequence[Sequence[float]] = DEVIATIONS) -> list[Map]:
     """Filter a standardised channel (X, Y, Z).
+
+    Parameters
+    ----------
+    deviations : of the Gaussians at each level of the pyramid, in its own voxels
 
     Returns
     -------
     list of Map
-        For each level of the pyramid the smoothed image, the length of its gradient, the
-        deviation around a voxel and the eigenvalues of the Hessian matrix, the largest first,
-        which tell sheets, tubes and blobs apart. At the first level the image itself comes first.
+        For each level that has any: of each Gaussian the smoothed image, the length of its
+        gradient, the deviation around a voxel and the eigenvalues of the Hessian matrix, the
+        largest first, which tell sheets, tubes and blobs apart. At the first level the image
+        itself comes first.
     """
-    maps, size = [], np.ones(3)
-    image = channel
-    for level in range(levels):
-        smooth = ndimage.gaussian_filter(image, _DEVIATION, truncate=3.0)
-        gradient = _gradient(smooth)
-        slope = np.sqrt(sum(part * part for part in gradient))
-        features = [smooth, slope, _roughness(image, smooth), *_curvatures(gradient)]
-        if level == 0:
-            features = [image, *features]
-        values = torch.from_numpy(np.stack([f.astype(np.float16) for f in features]))
-        maps.append(Map(values, (float(size[0]), float(size[1]), float(size[2]))))
-        if min(image.shape) < 4:
+    maps, size, image = [], 1.0, channel
+    for level, widths in enumerate(deviations):
+        features = [image.astype(np.float16)] if level == 0 else []
+        for width in widths:
+            features += [one.astype(np.float16) for one in _filtered(image, width)]
+        if features:
+            maps.append(Map(torch.from_numpy(np.stack(features)), (size, size, size)))
+        if min(image.shape) < _LEAST:
             break
-        image = _halved(image)
-        size = size * 2
+        image, size = _halved(image), 2 * size
     return maps
+
+
+def _filtered(image: Image, deviation: float) -> list[Image]:
+    """Return what a Gaussian shows of an image."""
+    smooth = _smoothed(image, deviation)
+    gradient = _gradient(smooth)
+    slope = np.sqrt(sum(part * part for part in gradient))
+    roughness = np.sqrt((_smoothed(image * image, deviation) - smooth * smooth).clip(min=0))
+    return [smooth, slope, roughness, *_curvatures(gradient)]
+
+
+def _smoothed(image: Image, deviation: float) -> Image:
+    found: Image = ndimage.gaussian_filter(image, deviation, truncate=3.0)
+    return found
 
 
 def _gradient(image: Image) -> list[Image]:
@@ -86,13 +104,6 @@ def symmetric_eigenvalues(
     largest = mean + 2 * radius * np.cos(angle)
     least = mean + 2 * radius * np.cos(angle + np.float32(2 * np.pi / 3))
     return [largest, 3 * mean - largest - least, least]
-
-
-def _roughness(image: Image, smooth: Image) -> Image:
-    """Deviation of the intensities around a voxel."""
-    square = ndimage.gaussian_filter(image * image, _DEVIATION, truncate=3.0)
-    deviation: Image = np.sqrt((square - smooth * smooth).clip(min=0))
-    return deviation
 
 
 def _halved(image: Image) -> Image:

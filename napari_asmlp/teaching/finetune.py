@@ -29,9 +29,10 @@ from napari_asmlp.training.recipe import Augmentation, Recipe
 from napari_asmlp.training.samples import Sample
 
 _GRADIENT_NORM = 1.0
-# No mirroring: left and right may be two classes.
+# Strong, since a volume or two must tell of all others. No mirroring: left and right may be two
+# classes.
 _CHANGES = Augmentation(
-    flip_axes=(), rotation=10, scaling=0.15, elastic=1.0, intensity=0.3, noise=0.1
+    flip_axes=(), rotation=20, scaling=0.3, elastic=2.0, intensity=0.5, noise=0.1
 )
 
 
@@ -47,7 +48,7 @@ class FinetuneSettings:
     """
 
     crop: int = 64
-    sure: float = 1.0
+    sure: float = 0.3
     rate: float = 3e-4
     muon_rate: float = 2e-3
     augmentation: Augmentation = _CHANGES

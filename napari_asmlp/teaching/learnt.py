@@ -15,6 +15,8 @@ from napari_asmlp.teaching.choice import Features
 from napari_asmlp.teaching.finetune import last_layer, new_network
 from napari_asmlp.teaching.light import LightLearner
 
+_AWAY_AT_LEAST = 0.5  # of the network, where it was found out and place was looked at
+
 
 @dataclass(frozen=True)
 class Light:
@@ -32,22 +34,40 @@ class Learnt:
     ----------
     values : of the classes, the first one 0
     network : with an output for each class
-    share : that it has beside the light learners; None if that was never found out
-    scores : mean Dice on what was kept back, by features
+    scores : mean Dice of light learners on what was kept back, by features
+    shares : the same of both learners, by the share of the network; empty if never found out
     light : None before the first answer
     away : the same for volumes without annotations, where place means nothing; made when needed
     """
 
     values: tuple[int, ...]
     network: NetworkLearner
-    share: float | None = None
     scores: dict[Features, float] = field(default_factory=dict)
+    shares: dict[float, float] = field(default_factory=dict)
     light: Light | None = None
     away: Light | None = None
 
+    @property
+    def share(self) -> float:
+        """Of the network beside the light learner, 0 as long as it was not found out."""
+        return max(self.shares, key=lambda share: self.shares[share]) if self.shares else 0.0
+
+    @property
+    def share_away(self) -> float:
+        """The same for volumes without annotations.
+
+        Where the light learner looks at place it says less without, and the network, which never
+        did, counts for more: alone, where it did as well as a light learner without place.
+        """
+        if not self.shares or self.light is None or not self.light.features.position:
+            return self.share
+        without = self.scores.get(replace(self.light.features, position=False), 0.0)
+        return 1.0 if self.shares[1.0] >= without else max(self.share, _AWAY_AT_LEAST)
+
     def kept(self) -> Learnt:
         """Return a copy that later teaching does not change."""
-        return replace(self, network=self.network.kept(), scores=dict(self.scores))
+        network, shares = self.network.kept(), dict(self.shares)
+        return replace(self, network=network, scores=dict(self.scores), shares=shares)
 
 
 def beginning(start: Model | None, channels: int, values: tuple[int, ...], seed: int) -> Asmlp:

@@ -165,9 +165,9 @@ class Round:
         """Teach the network for the rest of the time, and mix it in where that is better."""
         learnt = self._learnt
         enough = self._clock.left > _CHECK_FROM * self._answer_seconds
-        if learnt.share is None and self._checkable and enough:
-            learnt.share = yield from self._checked_share()
-        share = learnt.share or 0.0
+        if not learnt.shares and self._checkable and enough:
+            learnt.shares = self._shares = yield from self._checked_shares()
+        share = learnt.share
         last = self._answer_seconds * (1.0 if share else _ALONE) + self._logits_seconds
         yield from self._label_others()
         self._listen(self._lessons, self._answers)
@@ -201,8 +201,8 @@ class Round:
         light = self._learnt.light
         return Mixture(light.learner, known_by(subject, light.features))
 
-    def _checked_share(self) -> Generator[TeachProgress, None, float]:
-        """Let both learn without what is kept back, half of the time; return the better share."""
+    def _checked_shares(self) -> Generator[TeachProgress, None, dict[float, float]]:
+        """Let both learn without what is kept back, half of the time; return what shares reach."""
         what, features, answers = "checking the network", self._features(), {}
         known = {key: lesson.without(0) for key, lesson in self._lessons.items()}
         learner = yield from self._grown(known, range(self._settings.light.trees), what)
@@ -221,8 +221,7 @@ class Round:
             for key, mixture in mixtures.items()
             if known[key].folds is not None
         ]
-        self._shares = shares_scored(asked, self._count)
-        return max(self._shares, key=lambda share: self._shares[share])
+        return shares_scored(asked, self._count)
 
     def _asked(self, key: str, mixture: Mixture) -> Asked:
         """Return the question what voxels of the first fold of a volume are."""
@@ -271,7 +270,7 @@ class Round:
 
     def _taught(self) -> Taught:
         """Return what there is in the end."""
-        best = self._learnt.share or 0.0
+        best = self._learnt.share
         report = {
             "answers": self._history,
             "features": {str(one): round(dice, 4) for one, dice in self._learnt.scores.items()},

@@ -22,7 +22,7 @@ from napari_asmlp.teaching.filters import filter_maps
 from napari_asmlp.teaching.maps import Map
 from napari_asmlp.volume import Volume
 
-MOST_VOXELS = 20_000_000  # of all channels that the light learner looks at; more are made coarser
+MOST_VOXELS = 12_000_000  # of all channels that the light learner looks at; more are made coarser
 _FINER = 1.02  # step of the search for a spacing
 
 

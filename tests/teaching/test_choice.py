@@ -72,4 +72,11 @@ def test_what_there_is_goes_only_where_it_clearly_harms():
     assert best_of(candidates, even) == both
     assert best_of(candidates, even | {FILTERS: 0.715}) == both
     assert best_of(candidates, even | {FILTERS: 0.75}) == FILTERS
-    assert best_of(candidates, even | {FILTERS: 0.75, network: 0.74}) == network
+    assert best_of(candidates, even | {FILTERS: 0.75, network: 0.746}) == network
+
+
+def test_the_network_goes_sooner_than_place_since_what_is_kept_back_shows_whether_it_helps():
+    candidates = open_to(tokens=True, position=True)
+    even = dict.fromkeys(candidates, 0.7)
+    assert best_of(candidates, even | {PLACE: 0.704}) == candidates[0]
+    assert best_of(candidates, even | {PLACE: 0.71}) == PLACE

@@ -32,7 +32,7 @@ def test_a_place_runs_from_side_to_side_and_knows_the_middle():
 
 
 def test_levels_halve_and_an_even_image_has_no_edges():
-    maps = filter_maps(np.full((9, 8, 8), 3, np.float32), levels=2)
+    maps = filter_maps(np.full((9, 8, 8), 3, np.float32), [(1.0,), (1.0,)])
     assert [tuple(one.values.shape) for one in maps] == [(7, 9, 8, 8), (6, 5, 4, 4)]
     assert [one.size for one in maps] == [(1, 1, 1), (2, 2, 2)]
     for one in maps:
@@ -43,14 +43,14 @@ def test_levels_halve_and_an_even_image_has_no_edges():
 
 def test_a_ramp_has_its_slope():
     ramp = np.broadcast_to(np.arange(16, dtype=np.float32)[:, None, None], (16, 8, 8))
-    slope = filter_maps(np.ascontiguousarray(ramp), levels=1)[0].values[2]
+    slope = filter_maps(np.ascontiguousarray(ramp), [(1.0,)])[0].values[2]
     assert torch.allclose(slope[4:12].float(), torch.tensor(1.0), atol=1e-2)
 
 
 def test_curvatures_of_a_saddle_are_its_second_derivatives():
     x, y, z = np.indices((17, 17, 17), dtype=np.float32) - 8
     saddle = (3 * x * x - 2 * y * y + 0.5 * z * z) / 2
-    largest, middle, least = filter_maps(saddle, levels=1)[0].values[-3:, 8, 8, 8].tolist()
+    largest, middle, least = filter_maps(saddle, [(1.0,)])[0].values[-3:, 8, 8, 8].tolist()
     np.testing.assert_allclose([largest, middle, least], [3, 0.5, -2], atol=0.01)
 
 
