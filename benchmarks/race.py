@@ -23,7 +23,7 @@ from typing import Any
 
 from race_networks import NETWORKS, OPTIMISERS, Entry
 from race_report import fill, plot, table
-from race_run import Run, read_data, write_json
+from race_run import PRECISION, Run, read_data, write_json
 
 from napari_asmlp.errors import AsmlpError, SettingsError
 from napari_asmlp.training.recipe import RECIPE, read_recipe
@@ -36,10 +36,12 @@ AVERAGE = 0.99  # decay of the moving average of the weights, which is scored fo
 
 def settings(chosen: argparse.Namespace) -> dict[str, Any]:
     """What all runs in a folder share: the data set, and the recipe with its budget."""
+    recipe = read_recipe(chosen.recipe)
     recipe = replace(
-        read_recipe(chosen.recipe),
+        recipe,
+        crop=tuple(chosen.crop) if chosen.crop else recipe.crop,
         minutes=chosen.minutes,
-        precision="bf16",
+        precision=PRECISION,
         ema=AVERAGE,
         patience=None,
     )
@@ -140,6 +142,9 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=20.0, help="CPU minutes of training")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one fold each")
     parser.add_argument("--recipe", type=Path, default=RECIPE_FILE, help="crop, AS-MLP, data")
+    parser.add_argument(
+        "--crop", type=int, nargs=3, help="voxels that a step sees, not the recipe's"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, one core each")
     parser.add_argument("--plot", type=Path, help="SVG to draw")
     parser.add_argument("--docs", type=Path, help="page whose table to replace")

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from race_networks import Entry, Shape, Task, build, padded, without_matrices
 from torch import nn
 
-from napari_asmlp.devices import autocast
+from napari_asmlp.devices import DTYPES, autocast, resolve_precision
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.evaluate import score_labels, summarise
 from napari_asmlp.grid import Grid
@@ -53,6 +53,8 @@ CURVE_POINTS = 5
 CURVE_CASES = 10
 CHECKPOINT_SECONDS = 120.0
 UNIT = 8  # extents are padded to a multiple of it, as those of the crop are
+_CPU = torch.device("cpu")
+PRECISION = resolve_precision("auto", _CPU)  # bf16 where this CPU multiplies it by itself
 _GRADIENT_NORM = 1.0
 _AXIS_CODES = "RAS"
 _OVERLAP = 0.5
@@ -132,8 +134,8 @@ def read_data(dataset: Path, samples: Path, recipe: Recipe) -> Data:
     return Data(folder(sides.training), folder(sides.kept_out), found.label_names, spacing)
 
 
-def half() -> AbstractContextManager[object]:
-    return autocast(torch.device("cpu"), "bf16")
+def fast() -> AbstractContextManager[object]:
+    return autocast(_CPU, PRECISION)
 
 
 def train(run: Run) -> None:
@@ -145,7 +147,7 @@ def train(run: Run) -> None:
     batches = TrainingRun(recipe, run.task.crop, data.training, (), checkpoint)
     forward: Callable[[torch.Tensor], torch.Tensor] = state.network
     if run.entry.network == "asmlp_compiled":
-        forward = CompiledTraining(cast(Asmlp, state.network), torch.bfloat16)
+        forward = CompiledTraining(cast(Asmlp, state.network), DTYPES[PRECISION])
     budget, parent, saved = run.budget, os.getppid(), time.monotonic()
     while state.seconds < budget:
         begun = time.process_time()
@@ -180,7 +182,7 @@ def learn(
 
     In bfloat16, convolutions over a few voxels now and then get such gradients on a CPU.
     """
-    with half():
+    with fast():
         logits = forward(image)
     loss = segmentation_loss(logits.float(), classes)
     for optimiser in state.optimisers:
@@ -233,7 +235,7 @@ def decide(network: nn.Module, sample: Sample, task: Task) -> NDArray[np.uint8]:
     logits = torch.zeros(task.out_channels, x, y, z)
     for box in place_windows((x, y, z), fixed or (x, y, z), _OVERLAP):
         window = (slice(None), *box.slices)
-        with half():
+        with fast():
             logits[window] += network(image[window][None])[0].float()
     found: NDArray[np.uint8] = logits[(slice(None), *inside)].argmax(0).to(torch.uint8).numpy()
     return found

@@ -1,6 +1,6 @@
 """Teaching an organ that the start never saw a label of: from five slices to ten volumes.
 
-    python teach_hippocampus.py DATASET [--seconds 75 45 90] [--seeds 3] [--threads 2]
+    python teach_hippocampus.py DATASET [--seconds 60 60 120] [--seeds 3] [--threads 2]
 
 DATASET is the hippocampus set of the Medical Segmentation Decathlon (``imagesTr``, ``labelsTr``).
 Each seed draws other volumes to learn from; 20 others are tested, always the same. First five whole
@@ -86,7 +86,7 @@ def main() -> None:
         "--seconds",
         type=float,
         nargs=3,
-        default=(75, 45, 90),
+        default=(60, 60, 120),
         help="to teach by slices, and to fine-tune by each number of volumes",
     )
     parser.add_argument("--seeds", type=int, default=3)
