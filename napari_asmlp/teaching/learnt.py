@@ -57,11 +57,11 @@ class Learnt:
         """The same for volumes without annotations.
 
         Where the light learner looks at place it says less without, and the network, which never
-        did, counts for more: alone, where it did as well as a light learner without place.
+        did, counts for more: alone, where it is known to do as well as a light learner without.
         """
         if not self.shares or self.light is None or not self.light.features.position:
             return self.share
-        without = self.scores.get(replace(self.light.features, position=False), 0.0)
+        without = self.scores.get(replace(self.light.features, position=False), 1.0)
         return 1.0 if self.shares[1.0] >= without else max(self.share, _AWAY_AT_LEAST)
 
     def kept(self) -> Learnt:

@@ -1,7 +1,7 @@
 """Muon on devices that do not multiply bf16 by themselves.
 
-PyTorch's own one orthogonalises in bf16, which most CPUs emulate: there it took six times as long
-as all the rest of a step.
+PyTorch's own one orthogonalises in bf16, which many CPUs emulate: there it took several times as
+long as all the rest of a step (docs/experiments.md).
 """
 
 from __future__ import annotations
