@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from race_networks import Entry, Shape, Task, build, padded, without_matrices
 from torch import nn
 
-from napari_asmlp.devices import DTYPES, autocast, resolve_precision
+from napari_asmlp.devices import autocast, resolve_precision
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.evaluate import score_labels, summarise
 from napari_asmlp.grid import Grid
@@ -147,7 +147,7 @@ def train(run: Run) -> None:
     batches = TrainingRun(recipe, run.task.crop, data.training, (), checkpoint)
     forward: Callable[[torch.Tensor], torch.Tensor] = state.network
     if run.entry.network == "asmlp_compiled":
-        forward = CompiledTraining(cast(Asmlp, state.network), DTYPES[PRECISION])
+        forward = CompiledTraining(cast(Asmlp, state.network), torch.bfloat16)
     budget, parent, saved = run.budget, os.getppid(), time.monotonic()
     while state.seconds < budget:
         begun = time.process_time()

@@ -27,7 +27,7 @@ class Run {
 
     Run(const Block& block, Number* tokens, const int64_t* shape, int threads)
         : b_(block), e_(b_.channels, shape, b_.shift_size), tokens_(tokens), threads_(threads),
-          buffers_(threads, Buffers(padded(b_.channels))),
+          buffers_(threads, Buffers(padded(b_.channels) + SIDE)),
           ring_(Bordered<Number>::size(e_, b_.channels, e_.few())),
           hidden_(e_, ring_.data(), e_.few()) {}
 

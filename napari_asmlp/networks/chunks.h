@@ -11,7 +11,7 @@
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 #if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
@@ -27,7 +27,7 @@ constexpr int LANES = 8;
 #else
 constexpr int LANES = 4;
 #endif
-constexpr int ROWS = LANES == 8 ? 4 : 8, COLUMNS = 2;  // of vectors, in registers at a time
+constexpr int ROWS = LANES == 8 ? 6 : 8, COLUMNS = 2;  // of vectors, in registers at a time
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 int thread_number() {
@@ -51,8 +51,14 @@ uint32_t rounded(float x) {  // to bfloat16, to nearest even, in the upper half
     return u + 0x7fff + (u >> 16 & 1);
 }
 
-void store(float* out, const float* in, int n) { std::memcpy(out, in, 4 * n); }
-void load(float* out, const float* in, int n) { std::memcpy(out, in, 4 * n); }
+// A row is too short for a call of memcpy
+void store(float* out, const float* in, int n) {
+    int t = 0;
+    for (; t + LANES <= n; t += LANES)
+        *reinterpret_cast<Vector*>(out + t) = *reinterpret_cast<const Vector*>(in + t);
+    for (; t < n; ++t) out[t] = in[t];
+}
+void load(float* out, const float* in, int n) { store(out, in, n); }
 #if defined(WIDENS)
 __mmask16 first_lanes(int n) { return n < 16 ? (1u << n) - 1 : 0xffff; }
 
@@ -223,7 +229,7 @@ void pack(uint32_t* out, const float* in, int64_t channels) {
 
 // One channel of n tokens to its place among the operands
 void place(float* out, int64_t channel, const float* in, int n) {
-    std::memcpy(out + channel * CHUNK, in, 4 * n);
+    store(out + channel * CHUNK, in, n);
 }
 void place(uint32_t* out, int64_t channel, const half* in, int n) {
     uint32_t* pair = out + channel / 2 * CHUNK;

@@ -4,26 +4,35 @@
 
 namespace {
 
-// Polynomial of s, the highest power first
-template <int TERMS>
-Vector polynomial(const float (&terms)[TERMS], Vector s) {
-    Vector sum = Vector{} + terms[0];
-    for (int k = 1; k < TERMS; ++k) sum = sum * s + terms[k];
-    return sum;
+// Polynomials of each s, the highest power first
+template <int COUNT, int TERMS>
+void polynomial(Vector (&sum)[COUNT], const float (&terms)[TERMS], const Vector (&s)[COUNT]) {
+    for (int v = 0; v < COUNT; ++v) sum[v] = Vector{} + terms[0];
+    for (int k = 1; k < TERMS; ++k)
+        for (int v = 0; v < COUNT; ++v) sum[v] = sum[v] * s[v] + terms[k];
 }
 
 // Slope of GELU, and, unless it is not wanted, GELU in place
 template <class Number, bool VALUE = true>
 void gelu_slope(float* x, float* slope, int n) {
     using M = Maths<Number>;
-    for (int t = 0; t < n; t += LANES) {
-        Vector& at = *reinterpret_cast<Vector*>(x + t);
-        Vector value = at, zero = {}, one = zero + 1.0f, last = zero + M::END;
-        Vector size = value < zero ? -value : value;
-        size = size < last ? size : last;
-        Vector s = size * (2 / M::END) - 1.0f, down = polynomial(M::SLOPE, s);
-        if (VALUE) at = (value < zero ? zero : value) - polynomial(M::H, s);
-        *reinterpret_cast<Vector*>(slope + t) = value < zero ? down : one - down;
+    constexpr int AT_ONCE = 2;  // chains of sums that do not wait for each other
+    for (int t = 0; t < n; t += AT_ONCE * LANES) {
+        Vector value[AT_ONCE], s[AT_ONCE], down[AT_ONCE], less[AT_ONCE];
+        const Vector zero = {}, one = zero + 1.0f, last = zero + M::END;
+        for (int v = 0; v < AT_ONCE; ++v) {
+            value[v] = *reinterpret_cast<const Vector*>(x + t + v * LANES);
+            Vector size = value[v] < zero ? -value[v] : value[v];
+            s[v] = (size < last ? size : last) * (2 / M::END) - 1.0f;
+        }
+        polynomial(down, M::SLOPE, s);
+        if (VALUE) polynomial(less, M::H, s);
+        for (int v = 0; v < AT_ONCE; ++v) {
+            Vector up = value[v] < zero ? zero : value[v];
+            if (VALUE) *reinterpret_cast<Vector*>(x + t + v * LANES) = up - less[v];
+            Vector& out = *reinterpret_cast<Vector*>(slope + t + v * LANES);
+            out = value[v] < zero ? down[v] : one - down[v];
+        }
     }
 }
 
@@ -70,7 +79,29 @@ const uint32_t* operands(uint32_t* out, const half* rows, int64_t channels) {
     return out;
 }
 
-void copy(float* out, const float* in, int n) { std::memcpy(out, in, 4 * n); }
+// (C, CHUNK) as products read it: what it was made of itself, or that rounded
+template <class R>
+class Rounded {
+   public:
+    explicit Rounded(int64_t size) : room_(std::is_same<R, float>::value ? 0 : size) {}
+
+    void take(const std::vector<float>& values, int64_t channels) {
+        if constexpr (std::is_same<R, float>::value) {
+            at_ = values.data();
+        } else {
+            store(room_.data(), values.data(), int(channels * CHUNK));
+            at_ = room_.data();
+        }
+    }
+
+    const R* data() const { return at_; }
+
+   private:
+    std::vector<R> room_;
+    const R* at_ = nullptr;
+};
+
+void copy(float* out, const float* in, int n) { store(out, in, n); }
 void copy(float* out, const half* in, int n) { load(out, in, n); }
 
 void add(float* sum, const float* more, int n) {
@@ -178,6 +209,28 @@ void turn(uint32_t* out, const uint32_t* in, int64_t channels, int tokens) {
             }
             for (int i = 0; i < 16; ++i) _mm512_storeu_si512(out + (t + i) * width + c, a[i]);
         }
+#elif defined(__AVX2__)
+    for (; c + 8 <= channels; c += 8)
+        for (int t = 0; t < tokens; t += 8) {
+            __m256 a[8], b[8];
+            for (int i = 0; i < 8; ++i)
+                a[i] = _mm256_loadu_ps(reinterpret_cast<const float*>(in + (c + i) * tokens + t));
+            for (int i = 0; i < 8; i += 2) {
+                b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+                b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+            }
+            for (int i = 0; i < 8; i += 4)
+                for (int j = 0; j < 2; ++j) {
+                    a[i + 2 * j] = _mm256_shuffle_ps(b[i + j], b[i + j + 2], 0x44);
+                    a[i + 2 * j + 1] = _mm256_shuffle_ps(b[i + j], b[i + j + 2], 0xee);
+                }
+            for (int j = 0; j < 4; ++j) {
+                b[j] = _mm256_permute2f128_ps(a[j], a[j + 4], 0x20);
+                b[j + 4] = _mm256_permute2f128_ps(a[j], a[j + 4], 0x31);
+            }
+            for (int i = 0; i < 8; ++i)
+                _mm256_storeu_ps(reinterpret_cast<float*>(out + (t + i) * width + c), b[i]);
+        }
 #endif
     for (; c < channels; ++c)
         for (int t = 0; t < tokens; ++t) out[t * width + c] = in[c * tokens + t];
@@ -233,10 +286,12 @@ void outer(float* sums, const Number* rows, const uint32_t* turned, int64_t outp
 
 // (M, LANES) += (M, CHUNK)
 void add_tokens(float* sums, const float* values, int64_t channels) {
-    for (int64_t c = 0; c < channels; ++c)
+    for (int64_t c = 0; c < channels; ++c) {
+        Vector sum = *reinterpret_cast<const Vector*>(sums + c * LANES);
         for (int t = 0; t < CHUNK; t += LANES)
-            *reinterpret_cast<Vector*>(sums + c * LANES) +=
-                *reinterpret_cast<const Vector*>(values + c * CHUNK + t);
+            sum += *reinterpret_cast<const Vector*>(values + c * CHUNK + t);
+        *reinterpret_cast<Vector*>(sums + c * LANES) = sum;
+    }
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ std::vector<Operand> panels(const float* weight, int64_t outputs, int64_t inputs
     const bool tiles = PAIR && has_tiles();
     const int64_t step = PAIR ? 2 : 1, rows = tiles ? 1 : ROWS;
     const int64_t steps = (tiles ? padded(inputs) : inputs + step - 1) / step;
-    std::vector<Operand> all(padded(outputs) * steps);
+    std::vector<Operand> all((padded(outputs) + SIDE) * steps);
     for (int64_t m = 0; m < outputs; ++m) {
         Operand* out = all.data() + m / rows * steps * rows + m % rows;
         const float* in = weight + m * m_stride;
@@ -42,7 +42,8 @@ class Layer {
     using Operand = typename Maths<Number>::Operand;
 
     Layer(const float*& parameters, int64_t outputs, int64_t inputs, bool both)
-        : outputs(outputs), inputs(inputs), bias_(padded(outputs)), none_(padded(inputs)) {
+        : outputs(outputs), inputs(inputs), bias_(padded(outputs) + SIDE),
+          none_(padded(inputs) + SIDE) {
         const float* weight = parameters;
         std::copy_n(weight + outputs * inputs, outputs, bias_.begin());
         parameters += outputs * (inputs + 1);
@@ -74,7 +75,8 @@ struct Sum {
 
     Sum(int64_t outputs, int64_t inputs)
         : outputs(outputs), inputs(inputs), turned(inputs > outputs),
-          weight(padded(outputs) * padded(inputs)), bias(outputs * LANES) {}
+          weight((padded(std::max(outputs, inputs)) + SIDE) * padded(std::min(outputs, inputs))),
+          bias(outputs * LANES) {}
 
     // Add the product over tokens of the rows of the outputs' gradient and of the inputs
     template <class R>

@@ -10,6 +10,7 @@ struct Extent {
     int64_t group, after, before, reach;
     int64_t step;          // planes to work on at a time
     int64_t width, plane;  // of a plane with a border that shifts may read from
+    std::vector<int64_t> moves;  // of each channel: a division for each row would show
 
     Extent(int64_t channels, const int64_t* shape, int64_t shift_size)
         : channels(channels), x(shape[0]), y(shape[1]), z(shape[2]) {
@@ -20,10 +21,11 @@ struct Extent {
         step = std::min<int64_t>(x, 1 + 1024 / (y * z));
         width = z + 2 * reach;
         plane = (y + 2 * reach) * width;
+        for (int64_t c = 0; c < channels; ++c) moves.push_back(c / group - after);
     }
 
     int64_t tokens() const { return x * y * z; }
-    int64_t moved(int64_t channel) const { return channel / group - after; }
+    int64_t moved(int64_t channel) const { return moves[channel]; }
     int64_t stride(int axis) const { return axis == 1 ? width : axis == 2 ? 1 : 0; }
     int64_t few() const { return step + after + before; }  // planes that a ring must hold
 

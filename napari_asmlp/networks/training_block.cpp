@@ -34,7 +34,8 @@ template <class Number>
 struct Buffers {
     using Operand = typename Maths<Number>::Operand;
     std::vector<float> x, y, total, normal, slopes, wide, wide_slope, wide_gradient, gradient;
-    std::vector<Row<Number>> shifted, rows, normal_rows, wide_rows, gradient_rows;
+    std::vector<Row<Number>> shifted;
+    Rounded<Row<Number>> rows, normal_rows, wide_rows, gradient_rows;
     std::vector<Operand> operands;
     std::vector<uint32_t> turned;
     Sum gain, in, branches[3], out, widen, narrow;
@@ -43,8 +44,8 @@ struct Buffers {
     explicit Buffers(int64_t c)
         : x(floats(c)), y(floats(c)), total(floats(c)), normal(floats(c)), slopes(floats(3 * c)),
           wide(floats(4 * c)), wide_slope(floats(4 * c)), wide_gradient(floats(4 * c)),
-          gradient(floats(c)), shifted(floats(3 * c)), rows(floats(4 * c)), normal_rows(floats(c)),
-          wide_rows(floats(4 * c)), gradient_rows(floats(c)), operands(floats(4 * c)),
+          gradient(floats(c)), shifted(floats(3 * c)), rows(floats(c)), normal_rows(floats(c)),
+          wide_rows(floats(c)), gradient_rows(floats(c)), operands(floats(4 * c)),
           turned(floats(c)), gain(c, 1), in(c, c), branches{{c, c}, {c, c}, {c, c}},
           out(c, c), widen(4 * c, c), narrow(c, 4 * c) {}
 
@@ -76,7 +77,7 @@ class Run {
                 mix<false>(n, count, u);
                 b_.widen.forward(u.wide.data(), packed(u, u.normal_rows, c_));
                 gelu<Number>(u.wide.data(), 4 * c_ * CHUNK);
-                rounded_rows(u.wide_rows, u.wide, 4 * c_);
+                u.wide_rows.take(u.wide, 4 * c_);
                 b_.narrow.forward(u.total.data(), packed(u, u.wide_rows, 4 * c_));
                 for (int64_t i = 0; i < c_ * CHUNK; ++i) u.y[i] += u.total[i];
                 write(out, u.y, n, count);
@@ -115,11 +116,7 @@ class Run {
         for (int64_t c = 0; c < c_; ++c) store(out + c * e_.tokens() + n, &from[c * CHUNK], count);
     }
 
-    void rounded_rows(std::vector<R>& out, const std::vector<float>& in, int64_t channels) {
-        store(out.data(), in.data(), channels * CHUNK);
-    }
-
-    const Operand* packed(B& u, const std::vector<R>& rows, int64_t channels) {
+    const Operand* packed(B& u, const Rounded<R>& rows, int64_t channels) {
         return operands(u.operands.data(), rows.data(), channels);
     }
 
@@ -128,7 +125,7 @@ class Run {
     void hide(int64_t n, int count, B& u) {
         read(u.x, tokens_, n, count);
         normalise(u.normal.data(), u.x.data(), c_, b_.eps, false, u.scale);
-        rounded_rows(u.normal_rows, u.normal, c_);
+        u.normal_rows.take(u.normal, c_);
         b_.in.forward(u.y.data(), packed(u, u.normal_rows, c_));
         normalise(u.total.data(), u.y.data(), c_, b_.eps, true, u.inner_scale);
         for (int64_t c = 0; c < c_; ++c)
@@ -164,28 +161,28 @@ class Run {
                 for (int64_t i = 0; i < c_ * CHUNK; ++i) u.total[i] += u.y[i];
         }
         normalise(u.total.data(), u.total.data(), c_, b_.eps, false, u.scale);
-        rounded_rows(u.rows, u.total, c_);
+        u.rows.take(u.total, c_);
         b_.out.forward(u.y.data(), packed(u, u.rows, c_));
         read(u.x, tokens_, n, count);
         for (int64_t i = 0; i < c_ * CHUNK; ++i) u.y[i] += u.x[i];
         normalise(u.normal.data(), u.y.data(), c_, b_.eps, false, u.inner_scale);
-        rounded_rows(u.normal_rows, u.normal, c_);
+        u.normal_rows.take(u.normal, c_);
     }
 
     // gradient = that of y, from that of the block
     void back_mlp(const Number* out, int64_t n, int count, B& u) {
         b_.widen.forward(u.wide.data(), packed(u, u.normal_rows, c_));
         gelu_slope<Number>(u.wide.data(), u.wide_slope.data(), 4 * c_ * CHUNK);
-        rounded_rows(u.wide_rows, u.wide, 4 * c_);
+        u.wide_rows.take(u.wide, 4 * c_);
         read(u.gradient, out, n, count);
-        rounded_rows(u.gradient_rows, u.gradient, c_);
+        u.gradient_rows.take(u.gradient, c_);
         u.narrow.learn(u.turned, u.gradient_rows.data(), u.wide_rows.data());
         add_tokens(u.narrow.bias.data(), u.gradient.data(), c_);
         float* wide = u.wide_gradient.data();
         b_.narrow.backward(wide, packed(u, u.gradient_rows, c_));
         for (int64_t i = 0; i < 4 * c_ * CHUNK; ++i) wide[i] *= u.wide_slope[i];
         add_tokens(u.widen.bias.data(), wide, 4 * c_);
-        rounded_rows(u.wide_rows, u.wide_gradient, 4 * c_);
+        u.wide_rows.take(u.wide_gradient, 4 * c_);
         u.widen.learn(u.turned, u.wide_rows.data(), u.normal_rows.data());
         b_.widen.backward(u.x.data(), packed(u, u.wide_rows, 4 * c_));
         unnormalise(u.x.data(), u.normal.data(), u.inner_scale, c_, false);
@@ -194,7 +191,7 @@ class Run {
 
     // From the gradient of y to that of what was shifted, for each branch
     void back_mixer(const Bordered<Number>& moved, int64_t n, int count, B& u) {
-        rounded_rows(u.gradient_rows, u.gradient, c_);
+        u.gradient_rows.take(u.gradient, c_);
         u.out.learn(u.turned, u.gradient_rows.data(), u.rows.data());
         add_tokens(u.out.bias.data(), u.gradient.data(), c_);
         b_.out.backward(u.x.data(), packed(u, u.gradient_rows, c_));
@@ -202,25 +199,27 @@ class Run {
         for (int axis = 0; axis < 3; ++axis) {
             const float* slope = u.slopes.data() + axis * c_ * CHUNK;
             for (int64_t i = 0; i < c_ * CHUNK; ++i) u.y[i] = u.x[i] * slope[i];
-            rounded_rows(u.gradient_rows, u.y, c_);
+            u.gradient_rows.take(u.y, c_);
             Sum& sum = u.branches[axis];
             sum.learn(u.turned, u.gradient_rows.data(), u.shifted.data() + axis * c_ * CHUNK);
             add_tokens(sum.bias.data(), u.y.data(), c_);
-            b_.branches[axis].backward(u.y.data(), packed(u, u.gradient_rows, c_));
-            moved.put(u.y.data(), axis * c_, c_, n, count);
+            b_.branches[axis].backward(u.gradient.data(), packed(u, u.gradient_rows, c_));
+            moved.put(u.gradient.data(), axis * c_, c_, n, count);
         }
     }
 
     // y = the gradient of what was hidden: that of the branches, moved back
     void gather_back(const Bordered<Number>& moved, int64_t n, int count, B& u) {
-        std::fill(u.y.begin(), u.y.begin() + c_ * CHUNK, 0);
+        for (int64_t c = 0; c < c_; ++c)
+            for (int t = count; t < CHUNK; ++t) u.y[c * CHUNK + t] = 0;
         e_.rows(n, count, [&](int t, int length, int64_t x, int64_t at) {
-            for (int axis = 0; axis < 3; ++axis)
-                for (int64_t c = 0; c < c_; ++c) {
-                    int64_t by = e_.moved(c);
-                    const Number* from = moved.plane(axis * c_ + c, axis == 0 ? x + by : x) + at;
-                    add(&u.y[c * CHUNK + t], from + by * e_.stride(axis), length);
-                }
+            for (int64_t c = 0; c < c_; ++c) {
+                const int64_t by = e_.moved(c);
+                float* sum = &u.y[c * CHUNK + t];
+                load(sum, moved.plane(c, x + by) + at, length);
+                add(sum, moved.plane(c_ + c, x) + at + by * e_.stride(1), length);
+                add(sum, moved.plane(2 * c_ + c, x) + at + by * e_.stride(2), length);
+            }
         });
     }
 
@@ -238,7 +237,7 @@ class Run {
         for (int64_t c = 0; c < c_; ++c)
             for (int t = 0; t < CHUNK; ++t) u.y[c * CHUNK + t] *= b_.gain[c];
         unnormalise(u.y.data(), u.total.data(), u.inner_scale, c_, true);
-        rounded_rows(u.gradient_rows, u.y, c_);
+        u.gradient_rows.take(u.y, c_);
         u.in.learn(u.turned, u.gradient_rows.data(), u.normal_rows.data());
         add_tokens(u.in.bias.data(), u.y.data(), c_);
         b_.in.backward(u.x.data(), packed(u, u.gradient_rows, c_));

@@ -92,13 +92,14 @@ class Dense {
         each_chunk([&](int64_t b, int64_t n, int count, Buffers& u) {
             prepare(u, in, b, n, count);
             target(out_gradient, b).read(u.y.data(), n, count);
-            store(u.gradient_rows.data(), u.y.data(), m_ * CHUNK);
+            u.gradient_rows.take(u.y, m_);
             add_tokens(u.sum.bias.data(), u.y.data(), m_);
             u.sum.learn(u.turned, u.gradient_rows.data(), u.rows.data());
             if (!in_gradient) return;
-            layer_.backward(u.y.data(), operands(u.operands.data(), u.gradient_rows.data(), m_));
-            if (a_.normalises) unnormalise(u.y.data(), u.x.data(), u.scale, k_, false);
-            source(in_gradient, b).write(u.y.data(), n, count);
+            const Operand* gradient = operands(u.operands.data(), u.gradient_rows.data(), m_);
+            layer_.backward(u.back.data(), gradient);
+            if (a_.normalises) unnormalise(u.back.data(), u.x.data(), u.scale, k_, false);
+            source(in_gradient, b).write(u.back.data(), n, count);
         });
         for (const Buffers& u : buffers_) {  // in one order
             float* at = parameters;
@@ -108,15 +109,15 @@ class Dense {
 
    private:
     struct Buffers {
-        std::vector<float> x, y;
-        std::vector<R> rows, gradient_rows;
+        std::vector<float> x, y, back;
+        Rounded<R> rows, gradient_rows;
         std::vector<Operand> operands;
         std::vector<uint32_t> turned;
         Sum sum;
         float scale[CHUNK];
 
         Buffers(int64_t m, int64_t k)
-            : x(size(m, k)), y(size(m, k)), rows(size(m, k)), gradient_rows(size(m, k)),
+            : x(size(m, k)), y(size(m, k)), back(size(m, k)), rows(size(m, k)), gradient_rows(size(m, k)),
               operands(size(m, k)), turned(size(m, k)), sum(m, k) {}
 
         static int64_t size(int64_t m, int64_t k) {
@@ -155,7 +156,7 @@ class Dense {
     void prepare(Buffers& u, const Number* in, int64_t b, int64_t n, int count) const {
         source(in, b).read(u.x.data(), n, count);
         if (a_.normalises) normalise(u.x.data(), u.x.data(), k_, a_.eps, false, u.scale);
-        store(u.rows.data(), u.x.data(), k_ * CHUNK);
+        u.rows.take(u.x, k_);
     }
 
     const Call a_;

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,13 +124,11 @@ class TrainingRun:
     def __call__(self, network: nn.Module) -> Generator[TrainProgress, None, list[dict[str, Any]]]:
         """Train `network` in place; yields after each epoch, returns the history of epochs."""
         device = resolve_device(self.device)
-        precision = resolve_precision(self.recipe.precision, device)
-        context = autocast(device, precision)
         network.to(device).train()
         state = State.new(network, self.recipe)
         if self.resume:
             load_checkpoint(self.checkpoint, state, self.recipe)
-        runs = self._form(network, DTYPES[precision])
+        runs, context = self._form(network, device)
         clock = Clock(state.seconds)
         try:
             while not self._is_over(state):
@@ -154,16 +153,24 @@ class TrainingRun:
         state.ship()
         return state.history
 
-    def _form(self, network: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        """Return what gives logits with gradients for the parameters of `network`."""
+    def _form(
+        self, network: nn.Module, device: torch.device
+    ) -> tuple[Callable[[Tensor], Tensor], AbstractContextManager[object]]:
+        """Return what gives logits with gradients for `network`, and the context it is called in.
+
+        The network itself scores cases in that context. Compiled steps do without it.
+        """
+        precision = resolve_precision(self.recipe.precision, device)
         if not self.recipe.compiled:
-            return network
-        on_cpu = next(network.parameters()).device.type == "cpu"
-        if not (on_cpu and isinstance(network, Asmlp) and dtype != torch.float16):
+            return network, autocast(device, precision)
+        if not (device.type == "cpu" and isinstance(network, Asmlp) and precision != "fp16"):
             raise SettingsError(
                 "compiled training is for an AS-MLP on a CPU in fp32 or bf16: train without it"
             )
-        return CompiledTraining(network, dtype)
+        # bf16 is faster here on any CPU: half to move, and products are fp32 where they have to be
+        tokens = "bf16" if self.recipe.precision == "auto" else precision
+        fastest = resolve_precision("auto", device)
+        return CompiledTraining(network, DTYPES[tokens]), autocast(device, fastest)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Crops of step `step`: (B, C, X, Y, Z) float32 and (B, X, Y, Z) int64."""
