@@ -22,7 +22,7 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 
-from napari_asmlp.edit.history import Step
+from napari_asmlp.edit.step import Step
 from napari_asmlp.viewer.history import edits as module
 from napari_asmlp.viewer.history import journal
 from napari_asmlp.viewer.history.edits import Edits, edits_of

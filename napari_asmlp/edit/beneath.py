@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_asmlp.edit.history import History, Step
+from napari_asmlp.edit.history import History
 from napari_asmlp.edit.runs import Box, Coded, Runs, code, decode, runs_of_places
+from napari_asmlp.edit.step import Step
 
 
 def lay_beneath(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from napari_asmlp.edit.beneath import lay_beneath
-from napari_asmlp.edit.history import History, Step
+from napari_asmlp.edit.history import History
+from napari_asmlp.edit.step import Step
 
 SHAPE = (4, 5, 6)
 HALVES = (slice(0, 4), slice(0, 5), slice(0, 3)), (slice(0, 4), slice(0, 5), slice(3, 6))

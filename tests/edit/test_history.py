@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_asmlp.edit import Change, runs
-from napari_asmlp.edit.history import History, Layout, Step
+from napari_asmlp.edit.history import History
+from napari_asmlp.edit.step import Layout, Step
 from napari_asmlp.errors import GridError, VolumeError
 
 ROW = np.array([[[0, 0, 1, 1, 2]]], np.uint8)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_asmlp.edit import Change, Relabel, Target, Tool
 from napari_asmlp.edit.apart import Edit
-from napari_asmlp.edit.history import Step
+from napari_asmlp.edit.step import Step
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.grid import Grid, Region
 from napari_asmlp.viewer.edit.table import class_names, locked_values, title_of

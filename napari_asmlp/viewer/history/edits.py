@@ -8,7 +8,6 @@ meanwhile finishes it first, so that no step is ever taken from labels that are 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,9 +20,11 @@ from psygnal import Signal
 
 from napari_asmlp.edit import Change
 from napari_asmlp.edit.beneath import lay_beneath
-from napari_asmlp.edit.history import History, Kind, Layout, Step
+from napari_asmlp.edit.history import History
+from napari_asmlp.edit.step import Kind, Layout, Step
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.viewer.edit.brush import PaintGuard
+from napari_asmlp.viewer.event_loop import has_event_loop
 from napari_asmlp.viewer.history import hooks
 from napari_asmlp.viewer.history.places import Places, array_of, is_same
 from napari_asmlp.viewer.history.stamp import Clock, Stamp
@@ -314,7 +315,7 @@ class Edits:
 
     def _write(self, step: Step, *, undo: bool) -> None:
         self._writing = step.apply(self._array, undo=undo)
-        if len(step.parts) > 1 and _has_event_loop():
+        if len(step.parts) > 1 and has_event_loop():
             self._slot()
         else:
             self.settle()
@@ -343,13 +344,3 @@ class Edits:
         for layer in list(self._shown):
             if layer is not but:
                 layer.refresh(extent=False, highlight=False)
-
-
-def _has_event_loop() -> bool:
-    """Tell whether there is a Qt application, so that a timer would fire."""
-    if "qtpy" not in sys.modules:  # nobody has loaded Qt, which may not be there at all
-        return False
-    from qtpy.QtCore import QCoreApplication, QThread
-
-    application = QCoreApplication.instance()
-    return bool(application and application.thread() == QThread.currentThread())

@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 
-from napari_asmlp.edit.history import Layout
+from napari_asmlp.edit.step import Layout
 from napari_asmlp.errors import AsmlpError
 from napari_asmlp.grid import Grid
 from napari_asmlp.io import read_volume

@@ -21,7 +21,7 @@ from weakref import WeakSet, finalize, ref
 
 import platformdirs
 
-from napari_asmlp.edit.history import Step
+from napari_asmlp.edit.step import Step
 from napari_asmlp.viewer.history.edits import Edits, edits_of, is_editable
 from napari_asmlp.viewer.history.header import header_of
 from napari_asmlp.viewer.history.places import array_of, is_same

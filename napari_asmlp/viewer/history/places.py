@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_asmlp.edit.history import Layout
+from napari_asmlp.edit.step import Layout
 from napari_asmlp.viewer.layers import AXIS_LABELS, shown_index, source_view
 
 if TYPE_CHECKING:

@@ -31,8 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from napari_asmlp.edit.history import History, Layout, Step
+from napari_asmlp.edit.history import History
 from napari_asmlp.edit.runs import Order
+from napari_asmlp.edit.step import Layout, Step
 from napari_asmlp.errors import VolumeError
 
 MAGIC = b"napari-asmlp journal 1\n"

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_asmlp.edit.history import Step
+from napari_asmlp.edit.step import Step
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.viewer.history import journal
 from napari_asmlp.viewer.history.edits import edits_of

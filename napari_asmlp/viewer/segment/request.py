@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_asmlp import zoo
-from napari_asmlp.edit.history import Layout
+from napari_asmlp.edit.step import Layout
 from napari_asmlp.errors import OutputError, SettingsError
 from napari_asmlp.grid import Region
 from napari_asmlp.model import Card

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-    from napari_asmlp.edit.history import Step
+    from napari_asmlp.edit.step import Step
     from napari_asmlp.model import LabelEntry, Model
     from napari_asmlp.teaching.loop import Taught, TaughtAnswer
 

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_asmlp.edit.history import Step
+    from napari_asmlp.edit.step import Step
 
 _MOST = 12  # rounds that are kept
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from napari_asmlp.edit.history import Step
+from napari_asmlp.edit.step import Step
 from napari_asmlp.viewer.colours import colour_of, recolour
 from napari_asmlp.viewer.edit.table import class_names
 from napari_asmlp.viewer.history import journal

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_asmlp.edit import Change, runs
-from napari_asmlp.edit.history import Step
+from napari_asmlp.edit.step import Step
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.grid import Grid
 from napari_asmlp.viewer.edit.table import lock

@@ -15,7 +15,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_asmlp.edit.history import Step
+from napari_asmlp.edit.step import Step
 from napari_asmlp.errors import SettingsError, VolumeError
 from napari_asmlp.io import read_volume
 from napari_asmlp.viewer.files import save_labels
@@ -415,7 +415,7 @@ def test_a_journal_begun_while_a_step_is_written_has_all_of_it(viewer, slow_base
     journal.postpone(late)
     viewer.add_layer(late)
     edits = edits_of(late)
-    monkeypatch.setattr(history_edits, "_has_event_loop", lambda: True)
+    monkeypatch.setattr(history_edits, "has_event_loop", lambda: True)
     monkeypatch.setattr(Edits, "_slot", lambda self: self._advance(0))
     after = np.ones_like(edits.array)
     boxes = [(slice(0, 3), slice(0, 7), slice(0, 8)), (slice(3, 6), slice(0, 7), slice(0, 8))]

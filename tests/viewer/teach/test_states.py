@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from napari_asmlp.edit.history import Step
+from napari_asmlp.edit.step import Step
 from napari_asmlp.model import Card, LabelEntry, Model
 from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
 from napari_asmlp.viewer.teach.saving import named, worth_alone
