@@ -245,6 +245,16 @@ def test_compiled_steps_learn_the_same(samples, tmp_path):
     assert not torch.equal(weights(compiled), weights(eager))
 
 
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C++ compiler here")
+def test_compiled_steps_keep_tokens_in_bf16_unless_asked_otherwise(samples, tmp_path):
+    auto, half, full = (
+        train(samples, tmp_path / name, replace(RECIPE, compiled=True, precision=name))[0]
+        for name in ("auto", "bf16", "fp32")
+    )
+    assert torch.equal(weights(auto), weights(half))
+    assert not torch.equal(weights(auto), weights(full))
+
+
 def test_compiled_steps_are_for_an_asmlp(samples, tmp_path):
     run = TrainingRun(
         replace(RECIPE, compiled=True), (16, 16, 16), samples, [], tmp_path / "c.pt", "cpu"
