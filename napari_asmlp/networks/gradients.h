@@ -83,12 +83,12 @@ const uint32_t* operands(uint32_t* out, const half* rows, int64_t channels) {
 template <class R>
 class Rounded {
    public:
-    explicit Rounded(int64_t size) : room_(std::is_same<R, float>::value ? 0 : size) {}
-
     void take(const std::vector<float>& values, int64_t channels) {
         if constexpr (std::is_same<R, float>::value) {
             at_ = values.data();
         } else {
+            const size_t size = (padded(channels) + SIDE) * CHUNK;
+            if (room_.size() < size) room_.resize(size);
             store(room_.data(), values.data(), int(channels * CHUNK));
             at_ = room_.data();
         }

@@ -44,10 +44,9 @@ struct Buffers {
     explicit Buffers(int64_t c)
         : x(floats(c)), y(floats(c)), total(floats(c)), normal(floats(c)), slopes(floats(3 * c)),
           wide(floats(4 * c)), wide_slope(floats(4 * c)), wide_gradient(floats(4 * c)),
-          gradient(floats(c)), shifted(floats(3 * c)), rows(floats(c)), normal_rows(floats(c)),
-          wide_rows(floats(4 * c)), gradient_rows(floats(c)), operands(floats(4 * c)),
-          turned(floats(c)), gain(c, 1), in(c, c), branches{{c, c}, {c, c}, {c, c}},
-          out(c, c), widen(4 * c, c), narrow(c, 4 * c) {}
+          gradient(floats(c)), shifted(floats(3 * c)), operands(floats(4 * c)), turned(floats(c)),
+          gain(c, 1), in(c, c), branches{{c, c}, {c, c}, {c, c}}, out(c, c), widen(4 * c, c),
+          narrow(c, 4 * c) {}
 
     static int64_t floats(int64_t channels) { return (padded(channels) + SIDE) * CHUNK; }
 };

@@ -117,8 +117,8 @@ class Dense {
         float scale[CHUNK];
 
         Buffers(int64_t m, int64_t k)
-            : x(size(m, k)), y(size(m, k)), back(size(m, k)), rows(size(m, k)),
-              gradient_rows(size(m, k)), operands(size(m, k)), turned(size(m, k)), sum(m, k) {}
+            : x(size(m, k)), y(size(m, k)), back(size(m, k)), operands(size(m, k)),
+              turned(size(m, k)), sum(m, k) {}
 
         static int64_t size(int64_t m, int64_t k) {
             return (padded(std::max(m, k)) + SIDE) * CHUNK;
