@@ -170,11 +170,13 @@ def split_text(model: Model, folds: Sequence[Fold]) -> str:
     if [fold.hash for fold in folds] == [model.hash]:
         return f"{cases} cases were kept out of training; all scores are of these."
     parts = ", ".join(fold.name for fold in folds)
+    own = len(model.card.scores.get("cases", ()))
+    fewer = f" The card in the file itself holds those of {own} of them." if 0 < own < cases else ""
     return (
         f"The shipped model learnt from all cases. Scores are of other models of the same recipe,"
         f" one for each part of the cases that was kept out ({parts}): {cases} cases, each scored"
         " once, by the model that had not seen it. Which case is in which part follows from a hash"
-        " of its voxels ([docs/training.md](training.md))."
+        f" of its voxels ([docs/training.md](training.md)).{fewer}"
     )
 
 
