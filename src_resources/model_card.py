@@ -171,7 +171,7 @@ def split_text(model: Model, folds: Sequence[Fold]) -> str:
         return f"{cases} cases were kept out of training; all scores are of these."
     parts = ", ".join(fold.name for fold in folds)
     own = len(model.card.scores.get("cases", ()))
-    fewer = f" The card in the file itself holds those of {own} of them." if 0 < own < cases else ""
+    fewer = f" The card in the file has earlier scores, of {own} cases." if 0 < own < cases else ""
     return (
         f"The shipped model learnt from all cases. Scores are of other models of the same recipe,"
         f" one for each part of the cases that was kept out ({parts}): {cases} cases, each scored"
