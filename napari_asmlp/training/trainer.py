@@ -167,7 +167,7 @@ class TrainingRun:
             raise SettingsError(
                 "compiled training is for an AS-MLP on a CPU in fp32 or bf16: train without it"
             )
-        # bf16 is faster here on any CPU: half to move, and products are fp32 where they have to be
+        # Faster here on CPUs without bf16 too: half to move, and products are fp32 where they must
         tokens = "bf16" if self.recipe.precision == "auto" else precision
         fastest = resolve_precision("auto", device)
         return CompiledTraining(network, DTYPES[tokens]), autocast(device, fastest)
