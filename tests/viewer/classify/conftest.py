@@ -46,7 +46,8 @@ class FakeClassify:
     """Says round of each of some objects, one step an object; waits before one of them."""
 
     def __init__(self, values: range, hold_at: int | None = None) -> None:
-        self.values, self.hold_at, self.go, self.closed = values, hold_at, Event(), Event()
+        self.values, self.hold_at = values, hold_at
+        self.waits, self.go, self.closed = Event(), Event(), Event()
 
     def __call__(self, *_of_run: Any) -> Generator[ClassifyProgress, None, list[Item]]:
         items = [Item("cells", v, "round", {"round": 0.9, "long": 0.1}) for v in self.values]
@@ -54,6 +55,7 @@ class FakeClassify:
             for done, item in enumerate(items):
                 yield ClassifyProgress("classifying", done, len(items), 1.0, (item,))
                 if done + 1 == self.hold_at:
+                    self.waits.set()
                     self.go.wait(30)
             return items
         finally:

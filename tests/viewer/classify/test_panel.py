@@ -124,6 +124,7 @@ def test_cancel_keeps_the_classes_that_are_known(mixer, layer, held, qtbot):
     mixer.by_model.what.value = OBJECTS
     mixer.classify()
     qtbot.waitUntil(lambda: len(mixer.running._items) == 2, timeout=PATIENCE)
+    assert held.waits.wait(10)  # the window hears of two before the worker asks for the third
     assert not mixer.by_model.run_button.isEnabled()
     mixer.cancel()
     held.go.set()
