@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,17 @@ SHAPE = (6, 7, 8)
 # oblique neither; i to the left, j to superior, k to posterior; 1, 2 and 3 mm
 AFFINE = np.array([[-1.0, 0, 0, 10], [0, 0, -3.0, 20], [0, 2.0, 0, -30], [0, 0, 0, 1]])
 ENTRIES = (LabelEntry(1, "anterior", "#e69f00"), LabelEntry(2, "posterior", "#56b4e9"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def settled_heap() -> None:
+    """Let the collector pass over what is there already.
+
+    napari collects all garbage for each layer that leaves a canvas, and looks for what is left of
+    each window: with every module of the session loaded, that is a second each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
