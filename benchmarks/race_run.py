@@ -126,12 +126,12 @@ def read_data(dataset: Path, samples: Path, recipe: Recipe) -> Data:
     grids = [case.open_images()[0].grid for case in cases]
     spacing = recipe.spacing or target_spacing(grids, _AXIS_CODES)
     preprocessing = Preprocessing(spacing=spacing, axis_codes=_AXIS_CODES)
-    sides = split(cases, recipe.kept_out())
+    sides = split(cases, recipe.fold)
 
     def folder(side: Sequence[Any]) -> SampleFolder:
         return SampleFolder(samples, list(prepare(samples, side, found.label_names, preprocessing)))
 
-    return Data(folder(sides.training), folder(sides.kept_out), found.label_names, spacing)
+    return Data(folder(sides.training), folder(sides.held_out), found.label_names, spacing)
 
 
 def fast() -> AbstractContextManager[object]:

@@ -28,7 +28,6 @@ from napari_asmlp.pipeline import SegmentSettings
 from napari_asmlp.resample import resample
 from napari_asmlp.training.dataset import examined, read_case, read_dataset
 from napari_asmlp.training.folds import split
-from napari_asmlp.training.recipe import Recipe
 from napari_asmlp.volume import Volume
 
 Pair = tuple[Volume, Volume]
@@ -135,14 +134,13 @@ def main() -> None:
     torch.set_num_threads(1)
     model = load_model(given.model)
     found = read_dataset(given.dataset)
-    fold = Recipe(fold=given.fold).kept_out()
-    if fold and not model.card.split:
+    if given.fold != "all" and not model.card.split:
         parser.error(
             f"{model.card.name} does not record which cases it was trained on, so a fold may hold"
             " some of them: give --fold all, and a data set of other cases"
         )
-    parts = split(list(examined(found.cases)), fold, model.card.split)
-    pairs = [read_case(case) for case in (parts.kept_out or parts.training)[: given.cases]]
+    parts = split(list(examined(found.cases)), given.fold, model.card.split)
+    pairs = [read_case(case) for case in (parts.held_out or parts.training)[: given.cases]]
     print(f"{model.card.name}, {len(pairs)} cases of {found.name}, fold {given.fold}\n")
     print("| change | Dice | cost | HD95 mm |\n|---|---|---|---|")
     plain = None

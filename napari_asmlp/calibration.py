@@ -60,6 +60,13 @@ def fit_temperature(chances: Floats, truth: NDArray[np.integer[Any]]) -> float:
     return float(f"{np.exp(found.x):.4g}")
 
 
+def refused_temperature(temperature: float) -> str:
+    """Return why a fitted temperature is not to be used; empty where it is."""
+    if abs(np.log(temperature)) < 0.99 * _SPAN:
+        return ""
+    return f"the temperature that fits best, {temperature:g}, is at the end of its range"
+
+
 class VoxelSample:
     """Voxels drawn from all that come, each with the same chance, in bounded memory.
 

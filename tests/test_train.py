@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from napari_asmlp.errors import AsmlpError, ModelError, OutputError, SettingsError
+from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
 from napari_asmlp.model import load_model, save_model
 from napari_asmlp.networks.asmlp import AsmlpConfig
 from napari_asmlp.pipeline import TrainJob, iter_train, segment
+from napari_asmlp.pipeline.train import doubts_about
 from napari_asmlp.training.recipe import Recipe
 from tests.blobs import AFFINE, write_dataset
 from tests.models import SMALL, small_model
@@ -28,6 +30,8 @@ RECIPE = Recipe(
     precision="fp32",
     network=AsmlpConfig(widths=(4, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)),
 )
+
+SIDES = ("training", "kept_out")
 
 
 @pytest.fixture
@@ -68,16 +72,14 @@ def add_case(folder, name, image, labels):
 
 def test_a_run_leaves_the_model_and_its_table(job):
     _, trained = run(job)
-    assert files(job.output.parent) == ["balls", "m.csv", "m.safetensors"]
+    assert files(job.output.parent) == ["balls", "m.csv", "m.safetensors", "m.splits.json"]
     assert len((job.output.parent / "m.csv").read_text().splitlines()) == 3
     card = load_model(job.output).card
     report = trained.report
     assert card.split == report["split"]
     assert len(card.split["training"]) + len(card.split["kept_out"]) == 5
     assert len(report["kept_out"]) == len(card.split["kept_out"]) > 0
-    assert (
-        card.temperature == report["calibration"]["temperature"] == trained.model.card.temperature
-    )
+    assert card.temperature == report["temperature"] == trained.model.card.temperature
     assert card.calibration["voxels"] > 100
     assert card.preprocessing.spacing == (1.0, 1.0, 1.0)
 
@@ -99,7 +101,7 @@ def test_a_cancelled_run_keeps_what_resuming_needs(job):
     with pytest.raises(SettingsError, match="another recipe"):
         run(replace(job, resume=True, recipe=replace(RECIPE, seed=3)))
     run(replace(job, resume=True))
-    assert files(job.output.parent) == ["balls", "m.csv", "m.safetensors"]
+    assert files(job.output.parent) == ["balls", "m.csv", "m.safetensors", "m.splits.json"]
 
 
 def test_a_failed_run_leaves_nothing(job):
@@ -141,7 +143,8 @@ def test_a_model_to_start_from_brings_its_split(job, tmp_path):
             output=tmp_path / "second.safetensors",
         )
     )
-    assert second.model.card.split == first.model.card.split
+    sides = [{side: each.model.card.split[side] for side in SIDES} for each in (first, second)]
+    assert sides[0] == sides[1]
 
 
 def test_other_labels_get_a_head_of_their_own(job, tmp_path):
@@ -152,7 +155,7 @@ def test_other_labels_get_a_head_of_their_own(job, tmp_path):
             job, init=str(path), recipe=replace(RECIPE, learning_rate=1e-9, muon_learning_rate=1e-9)
         )
     )
-    (note,) = notes(progress)
+    note = notes(progress)[0]
     assert note.startswith("begins with ") and note.endswith("; new: head.1.weight, head.1.bias")
     mine, theirs = trained.model.network.state_dict(), start.network.state_dict()
     assert mine["head.1.weight"].shape[0] == 3
@@ -172,7 +175,7 @@ def test_a_label_that_no_case_has_is_said(job):
     content["labels"]["7"] = "Absent"
     index.write_text(json.dumps(content))
     progress, trained = run(job)
-    assert notes(progress) == ["no case to train on has label 'Absent'"]
+    assert notes(progress)[0] == "no case to train on has label 'Absent'"
     assert segment(next((job.dataset / "imagesTr").iterdir()), trained.model).array().max() <= 7
 
 
@@ -198,9 +201,7 @@ def test_probabilities_follow_the_temperature(job):
     assert soft.uncertainty.array().mean() > plain.uncertainty.array().mean()
 
 
-@pytest.mark.parametrize(
-    ("fold", "words"), [("5/5", "fold 5/5: none of"), ("1/2", "only one case")]
-)
+@pytest.mark.parametrize(("fold", "words"), [("5/5", "only one case"), ("1/2", "only one case")])
 def test_folds_without_cases_are_refused(job, fold, words):
     index = job.dataset / "dataset.json"
     content = json.loads(index.read_text())
@@ -264,9 +265,79 @@ def test_other_data_are_not_gone_on_with(job):
     run(replace(job, resume=True))
 
 
-def test_resuming_what_is_not_there(job):
-    with pytest.raises(ModelError, match="no such checkpoint"):
-        run(replace(job, resume=True))
+def test_resuming_where_nothing_lies_begins(job):
+    run(replace(job, resume=True))
+    assert job.output.exists()
+
+
+def test_a_run_that_was_stopped_early_can_be_resumed(job, tmp_path):
+    """SIGTERM while the cases are read: nothing is there to go on with, and that is no error."""
+    words = ["train", "balls", "-o", "m.safetensors", "--epochs", "1", "--device", "cpu"]
+    code = """
+import sys
+from napari_asmlp.cli import main, train
+def stopped(*_):
+    import os, signal
+    os.kill(os.getpid(), signal.SIGTERM)
+    yield
+if "--resume" not in sys.argv:
+    train.iter_train = stopped
+sys.exit(main(sys.argv[1:]))
+"""
+    place = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}}
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", code, *words, *more],
+            check=False,
+            capture_output=True,
+            text=True,
+            **place,
+        )
+        for more in ([], ["--resume"])
+    )
+    assert (first.returncode, first.stderr) == (130, "napari-asmlp: cancelled\n")
+    assert second.returncode == 0, second.stderr
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(1, 0), (4, 1)])
+def test_few_cases_and_no_word_about_folds(tmp_path, count, held_out):
+    write_dataset(tmp_path / "few", count=count)
+    recipe = replace(RECIPE, fold="auto", epochs=1)
+    progress, trained = run(TrainJob(tmp_path / "few", tmp_path / "f.safetensors", recipe))
+    assert len(trained.report["kept_out"]) == held_out
+    assert trained.report["note"] == notes(progress)[0]
+    assert (tmp_path / "f.splits.json").exists() == bool(held_out)
+
+
+def test_a_split_from_a_file(job, tmp_path):
+    names = [f"ball_{n}" for n in range(5)]
+    path = tmp_path / "splits_final.json"
+    folds = [{"train": names[2:], "val": names[:2]}, {"train": names[:2], "val": names[2:]}]
+    path.write_text(json.dumps(folds))
+    recipe = replace(RECIPE, fold="2/2", epochs=1)
+    _, trained = run(replace(job, recipe=recipe, splits=path))
+    assert sorted(trained.report["kept_out"]) == names[2:]
+    assert not job.split_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("dice", "steps", "losses", "calibration", "words"),
+    [
+        (0.8, 100, (2.0, 1.0), {}, []),
+        (0.0006, 2, (2.0,), {}, ["of no use yet: mean Dice 0.0006.*after 2 steps"]),
+        (None, 2, (2.0,), {}, ["only 2 steps were taken"]),
+        (0.5, 100, (1.0, 1.1), {}, ["the loss did not fall"]),
+        (0.8, 100, (2.0, 1.0), {"temperature_refused": "it is 20"}, ["as the network.*it is 20"]),
+    ],
+)
+def test_what_makes_a_model_doubtful(dice, steps, losses, calibration, words):
+    card = small_model(SMALL).card
+    if dice is not None:
+        card = replace(card, scores={"mean": {"all": {"dice": dice}}})
+    card = replace(card, calibration=calibration)
+    found = doubts_about(card, [{"step": steps, "loss": loss} for loss in losses])
+    assert len(found) == len(words)
+    assert all(re.search(pattern, text) for pattern, text in zip(words, found, strict=True))
 
 
 KILLED = """
@@ -301,7 +372,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(job, tm
         )
 
     with start("whole.safetensors") as process:
-        assert process.communicate(timeout=120)[1].startswith("whole.safetensors: mean Dice")
+        assert "\nwhole.safetensors: mean Dice" in process.communicate(timeout=120)[1]
     random = np.random.default_rng()
     for n in range(3):
         with start("killed.safetensors", *["--resume"] * (n > 0)) as process:

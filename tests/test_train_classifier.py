@@ -117,9 +117,9 @@ def test_an_unfinished_run_is_not_forgotten(job):
     assert job.output.exists()
 
 
-def test_resuming_what_is_not_there(job):
-    with pytest.raises(SettingsError, match="no unfinished run"):
-        run(replace(job, resume=True))
+def test_resuming_where_nothing_lies_begins(job):
+    run(replace(job, resume=True))
+    assert job.output.exists()
 
 
 def test_class_weights_leave_the_frequencies_of_the_answer():

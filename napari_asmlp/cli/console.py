@@ -9,7 +9,7 @@ from collections.abc import Generator
 from typing import Protocol, TypeVar
 
 Result = TypeVar("Result")
-_EVERY_SECONDS = 0.2
+_EVERY_SECONDS, _LOG_EVERY_SECONDS = 0.2, 60.0  # on a terminal, in a log file
 
 
 class Advancing(Protocol):
@@ -28,11 +28,15 @@ class Advancing(Protocol):
 
 
 class Console:
-    """Standard error: progress only where it is a terminal, nothing when quiet."""
+    """Standard error: a line that follows the work, and nothing when quiet.
+
+    Where it is no terminal but a log file, progress is a line for each epoch of a training, and a
+    line a minute of any other work.
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self._shows_progress = not quiet and sys.stderr.isatty()
+        self._is_terminal = sys.stderr.isatty()
         self._next = 0.0
         self._line_open = False
 
@@ -49,6 +53,7 @@ class Console:
 
     def follow(self, work: Generator[Advancing, None, Result], title: str) -> Result:
         """Run long work to its end, showing its progress; closes it when interrupted."""
+        self._next = 0.0 if self._is_terminal else time.monotonic() + _LOG_EVERY_SECONDS
         try:
             while True:
                 self._show(title, next(work))
@@ -61,16 +66,26 @@ class Console:
 
     def _show(self, title: str, progress: Advancing) -> None:
         now = time.monotonic()
-        if not self._shows_progress or (now < self._next and progress.fraction < 1):
+        if self.quiet or (now < self._next and not self._is_due(progress)):
             return
-        self._next = now + _EVERY_SECONDS
+        self._next = now + (_EVERY_SECONDS if self._is_terminal else _LOG_EVERY_SECONDS)
         left = progress.seconds_left
         remaining = "" if left is None else f", {format_seconds(left)} left"
         text = f"{title}: {progress.fraction:4.0%}  {progress.describe()}{remaining}"
+        if not self._is_terminal:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+            return
         width = shutil.get_terminal_size().columns - 1
         sys.stderr.write(f"\r{text[:width].ljust(width)}")
         sys.stderr.flush()
         self._line_open = True
+
+    def _is_due(self, progress: Advancing) -> bool:
+        """Tell whether a step is shown however soon it comes."""
+        if self._is_terminal:
+            return progress.fraction >= 1
+        return bool(getattr(progress, "ends_epoch", False))
 
     def _close_line(self) -> None:
         if self._line_open:

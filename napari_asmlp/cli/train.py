@@ -17,6 +17,11 @@ from napari_asmlp.devices import DEVICES
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.io.files import check_distinct, check_file, replacing
 from napari_asmlp.pipeline import Trained, TrainJob, iter_train
+from napari_asmlp.pipeline.cross_validation import (
+    FoldProgress,
+    fold_table,
+    iter_cross_validate,
+)
 from napari_asmlp.training.recipe import RECIPE, Recipe, read_recipe
 from napari_asmlp.training.trainer import Stage, TrainProgress
 
@@ -48,7 +53,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fold",
         metavar="K/N",
-        help=f"part kept out of training, or 'all' to keep none (default: {_DEFAULTS.fold})",
+        help="part held out of training to score the model on, or 'all' to hold out none (default:"
+        " a fifth; of three or four cases one, of fewer none)",
+    )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="score N models, each on the part it has not seen, then learn from all cases and write"
+        " that model with these scores; --minutes bounds all together",
+    )
+    parser.add_argument(
+        "--split",
+        type=Path,
+        metavar="FILE.json",
+        help="which cases are held out in each fold, as nnU-Net's splits_final.json",
     )
     parser.add_argument("--seed", type=int, metavar="S", help="of all that is random (default: 0)")
     parser.add_argument(
@@ -74,7 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Train, then say how well the model does on the cases kept out."""
+    """Train, then say how well the model does on the cases held out."""
+    if options.folds is not None and options.fold is not None:
+        raise SettingsError(f"--fold {options.fold} and --folds {options.folds}: give one of them")
     job = TrainJob(
         options.dataset,
         options.output,
@@ -87,29 +108,46 @@ def run(options: argparse.Namespace, console: Console) -> int:
         options.plot,
         options.tensorboard,
         options.keep_samples,
+        options.split,
     )
     if options.report:
-        check_distinct([options.output, options.report, job.logs.table])
+        check_distinct([options.output, options.report, job.logs.table, job.split_file])
         check_file(options.report, overwrite=options.overwrite, inputs=_inputs(options))
     try:
-        trained = console.follow(_telling(console, iter_train(job)), job.output.name)
+        trained = console.follow(_telling(console, _work(job, options.folds)), job.output.name)
     except KeyboardInterrupt:
-        if job.checkpoint.exists():
-            console.note(f"stopped; go on with --resume (state: {job.checkpoint})")
+        kept = job.checkpoint if options.folds is None else job.folder
+        if kept.exists():
+            console.note(f"stopped; go on with --resume (state: {kept})")
         raise
     if options.report:
         with replacing(options.report, overwrite=options.overwrite) as temporary:
             temporary.write_text(json.dumps(trained.report, indent=1) + "\n", encoding="utf-8")
-    mean = trained.model.card.mean_dice
-    kept_out = len(trained.report["kept_out"])
-    note = "" if mean is None else f": mean Dice {mean:.4f} on {kept_out} cases kept out"
-    console.note(f"{job.output}{note}")
+    for line in fold_table(trained.report) if options.folds else ():
+        console.note(line)
+    console.note(f"{job.output}{_score(trained)}")
     return 0
 
 
+def _work(
+    job: TrainJob, folds: int | None
+) -> Generator[TrainProgress | Stage | FoldProgress, None, Trained]:
+    """Return the work: one training, or several."""
+    return iter_train(job) if folds is None else iter_cross_validate(job, folds)
+
+
+def _score(trained: Trained) -> str:
+    """Return what is known of a model, to be said after its name."""
+    mean, held_out = trained.model.card.mean_dice, len(trained.report["kept_out"])
+    if mean is None:
+        return ""
+    which = "case" if held_out == 1 else "cases"
+    return f": mean Dice {mean:.4f} on {held_out} {which} held out"
+
+
 def _telling(
-    console: Console, work: Generator[TrainProgress | Stage, None, Trained]
-) -> Generator[TrainProgress | Stage, None, Trained]:
+    console: Console, work: Generator[TrainProgress | Stage | FoldProgress, None, Trained]
+) -> Generator[TrainProgress | Stage | FoldProgress, None, Trained]:
     """Pass progress on, and say the notes in it."""
     with closing(work):
         while True:
@@ -118,8 +156,8 @@ def _telling(
             except StopIteration as stop:
                 trained: Trained = stop.value
                 return trained
-            if isinstance(progress, Stage) and progress.note:
-                console.note(progress.note)
+            if note := getattr(progress, "note", ""):
+                console.note(note)
             else:
                 yield progress
 
@@ -128,7 +166,7 @@ def _inputs(options: argparse.Namespace) -> list[Path]:
     """Return the files that a report must not replace."""
     folder: Path = options.dataset
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-    return files + [options.recipe] * (options.recipe is not None)
+    return files + [path for path in (options.recipe, options.split) if path is not None]
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

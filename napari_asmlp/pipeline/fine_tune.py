@@ -127,7 +127,7 @@ def _fine_tune(
     job: FineTuneJob, project: Project, start: Model
 ) -> Generator[TrainProgress | Stage, None, FineTuned]:
     job = replace(job, recipe=_recipe(job, start))
-    resume = job.resume and (job.checkpoint.exists() or not job.folder.exists())
+    resume = job.resume and job.checkpoint.exists()
     state = split_of(job.checkpoint, job.recipe) if resume else {}
     records = [state, *_records(project, job, start)]
     corrections = yield from read_corrections(project, start.card, records)

@@ -63,11 +63,11 @@ def divided(cases: Sequence[Case], records: Iterable[Mapping[str, Any]]) -> Side
     whole = [case for case in cases if case.hash not in cut]
     before = {side: sorted(earlier[side]) for side in ("training", "kept_out")}
     try:
-        parts = split(whole, (0, _PARTS), before)
+        parts = split(whole, f"1/{_PARTS}", before)
     except SettingsError:
         return _where_a_side_is_empty(hashes, cut, earlier)
     training, kept_out = (
-        frozenset(case.hash for case in side) for side in (parts.training, parts.kept_out)
+        frozenset(case.hash for case in side) for side in (parts.training, parts.held_out)
     )
     return Sides(training, kept_out, frozenset(cut))
 

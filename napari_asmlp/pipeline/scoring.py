@@ -1,4 +1,4 @@
-"""How well a model does on cases kept out: overlap, distances, and what its doubts are worth."""
+"""How well a model does on cases held out: overlap, distances, and what its doubts are worth."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from napari_asmlp.calibration import (
     RiskCoverage,
     VoxelSample,
     fit_temperature,
+    refused_temperature,
     tempered,
 )
 from napari_asmlp.evaluate import score_labels, summarise
@@ -67,12 +68,15 @@ def score(
         rows[case.name] = _score_case(model, case, device, halves[done % 2])
     if not rows:
         return Scored({}, 1.0, {})
-    temperature = fit_temperature(
+    fitted = fit_temperature(
         np.concatenate([half.chances for half in halves], axis=1),
         np.concatenate([half.truth for half in halves]),
     )
-    calibration = {"cases": len(rows), **_calibration(halves, temperature)}
-    return Scored(_rounded(summarise(rows)), temperature, calibration)
+    calibration = {"cases": len(rows), **_calibration(halves, fitted)}
+    if reason := refused_temperature(fitted):
+        calibration["temperature_refused"] = reason
+        fitted = 1.0
+    return Scored(_rounded(summarise(rows)), fitted, calibration)
 
 
 def _score_case(

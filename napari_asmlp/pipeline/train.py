@@ -1,11 +1,12 @@
-"""From a folder of labelled volumes to a model file with scores on the cases kept out."""
+"""From a folder of labelled volumes to a model file with scores on the cases held out."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 
 from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
 from napari_asmlp.inference import enough_memory
-from napari_asmlp.io.files import check_distinct, check_file
+from napari_asmlp.io.files import check_distinct, check_file, replacing
 from napari_asmlp.model import SUFFIX, Card, Model, save_model
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.pipeline.scoring import score, scored_model
@@ -24,6 +25,7 @@ from napari_asmlp.pipeline.train_plan import TrainPlan, check_data, make_train_p
 from napari_asmlp.provenance import now, peak_memory, versions
 from napari_asmlp.training.claims import Claims
 from napari_asmlp.training.dataset import Case
+from napari_asmlp.training.folds import all_folds
 from napari_asmlp.training.logs import Logs, LogWriter
 from napari_asmlp.training.recipe import RECIPE, Recipe
 from napari_asmlp.training.samples import check_classes, make_folder
@@ -32,6 +34,8 @@ from napari_asmlp.training.trainer import Stage, TrainingRun, TrainProgress
 from napari_asmlp.zoo import label_table, load_segmenter
 
 _LARGEST_WINDOW = 160
+_USELESS_DICE = 0.1
+_FEW_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,12 @@ class TrainJob:
         a hidden folder with its checkpoint and its samples
     init : name or file of a model whose weights to start from, where they fit
     volume : which one of 4D images; None for all of them, as channels
-    resume : go on from the checkpoint of an earlier run
+    resume : go on from the checkpoint of an earlier run, where there is one
     overwrite : replace an existing model, and begin anew where a checkpoint lies
     plot, tensorboard : picture to draw, folder for events; see `Logs`
     keep_samples : leave the prepared samples there
+    splits : file that says which cases are held out, see `training.folds.named_split`; without one
+        the recipe's fold says so, and the split is written beside the model in the same form
     """
 
     dataset: Path
@@ -62,6 +68,7 @@ class TrainJob:
     plot: Path | None = None
     tensorboard: Path | None = None
     keep_samples: bool = False
+    splits: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -79,6 +86,11 @@ class TrainJob:
         return Claims(self.folder / "files.json")
 
     @property
+    def split_file(self) -> Path:
+        """Where the split is written."""
+        return self.output.with_suffix(".splits.json")
+
+    @property
     def logs(self) -> Logs:
         """Where the record of the epochs goes."""
         return Logs(self.output.with_suffix(".csv"), self.plot, self.tensorboard)
@@ -93,7 +105,7 @@ class Trained:
 
 
 def iter_train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
-    """Train, write the model file, score it on the cases kept out, and write the scores into it.
+    """Train, write the model file, score it on the cases held out, and write the scores into it.
 
     Yields
     ------
@@ -105,7 +117,7 @@ def iter_train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]
     AsmlpError
         Where data, recipe or output are unusable; mostly before the training begins.
     """
-    _check_outputs(job)
+    check_outputs(job)
     try:
         trained = yield from _train(job)
         job.checkpoint.unlink(missing_ok=True)
@@ -119,13 +131,13 @@ def iter_train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]
 def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     start = None if job.init is None else load_segmenter(job.init)
     earlier = start.card.split if start else {}
-    # A run that was killed before its first checkpoint has left its folder: it begins anew.
-    resume = job.resume and (job.checkpoint.exists() or not job.folder.exists())
+    # A run that was stopped before its first checkpoint begins anew.
+    resume = job.resume and job.checkpoint.exists()
     if resume:
         earlier = split_of(job.checkpoint, job.recipe)
     make_folder(job.folder)
     job.claims.add(job.logs.files)
-    plan = yield from make_train_plan(job.dataset, job.volume, job.recipe, earlier)
+    plan = yield from make_train_plan(job.dataset, job.volume, job.recipe, earlier, job.splits)
     names = plan.dataset.label_names
     training, validation = yield from prepare_samples(plan, job.folder)
     notes = [f"no case to train on has label {name!r}" for name in check_classes(training, names)]
@@ -142,7 +154,49 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     history = yield from _logged(run, network, LogWriter(job.logs, list(names.values())))
     model = Model(_card(job, plan, network), rounded(network))
     model = yield from _scored(job, plan, model)
-    return Trained(model, _report(job, plan, model, history))
+    _write_split(job, plan)
+    doubts = doubts_about(model.card, history)
+    for text in doubts:
+        yield Stage("scoring", 1, 1, text)
+    return Trained(model, _report(job, plan, model, history) | {"warnings": doubts})
+
+
+def _write_split(job: TrainJob, plan: TrainPlan) -> None:
+    """Write which cases were held out, unless a file said so or none was."""
+    if job.splits is not None or not plan.split.held_out:
+        return
+    folds = all_folds((*plan.split.training, *plan.split.held_out), plan.split)
+    overwrite = may_replace(job, job.split_file)
+    job.claims.add([job.split_file])
+    with replacing(job.split_file, overwrite=overwrite) as temporary:
+        temporary.write_text(json.dumps(folds, indent=1) + "\n", encoding="utf-8")
+
+
+def doubts_about(card: Card, history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each sign that a model has learnt too little to be of use.
+
+    Parameters
+    ----------
+    card : of the model, with its scores
+    history : a row for each epoch, see `training.state.State`
+    """
+    steps, losses = int(history[-1]["step"]), [float(row["loss"]) for row in history]
+    what, doubts = f"after {steps} steps", []
+    if card.mean_dice is not None and card.mean_dice < _USELESS_DICE:
+        doubts.append(
+            f"the model is of no use yet: mean Dice {card.mean_dice:.4f} on the cases held out"
+            f" {what}; train longer (--minutes, --epochs), or look at the data"
+        )
+    elif steps < _FEW_STEPS:
+        doubts.append(f"only {steps} steps were taken: train longer (--minutes, --epochs)")
+    elif len(losses) > 1 and losses[-1] >= losses[0]:
+        doubts.append(
+            f"the loss did not fall ({losses[0]:.3f} at first, {losses[-1]:.3f} {what}): train"
+            " longer, or look at the data"
+        )
+    if reason := card.calibration.get("temperature_refused"):
+        doubts.append(f"probabilities are as the network gives them: {reason}")
+    return doubts
 
 
 def _scored(job: TrainJob, plan: TrainPlan, model: Model) -> Generator[Stage, None, Model]:
@@ -151,14 +205,14 @@ def _scored(job: TrainJob, plan: TrainPlan, model: Model) -> Generator[Stage, No
     Raises
     ------
     AsmlpError
-        Where a case kept out cannot be scored.
+        Where a case held out cannot be scored.
     """
-    overwrite = _may_replace(job, job.output)
+    overwrite = may_replace(job, job.output)
     job.claims.add([job.output])
     save_model(model, job.output, overwrite=overwrite)
     try:
-        with enough_memory("scores of the cases kept out"):
-            scored = yield from score(model, plan.split.kept_out, job.device)
+        with enough_memory("scores of the cases held out"):
+            scored = yield from score(model, plan.split.held_out, job.device)
     except AsmlpError as error:
         raise AsmlpError(
             f"{job.output} is written, but without scores (--resume tries again): {error}"
@@ -168,25 +222,27 @@ def _scored(job: TrainJob, plan: TrainPlan, model: Model) -> Generator[Stage, No
     return replace(model, path=job.output)
 
 
-def _check_outputs(job: TrainJob) -> None:
+def check_outputs(job: TrainJob) -> None:
+    """Raise an `AsmlpError` where what a run writes cannot, or must not, be written."""
     if job.output.suffix != SUFFIX:
         raise SettingsError(f"{job.output}: a model file ends in {SUFFIX}")
     if job.folder.exists() and not job.folder.is_dir():
         raise OutputError(f"{job.folder}: a run keeps its state in a folder there; move that file")
     inputs = [] if job.init is None else [job.init]  # a bundled model's name is no such file
-    check_file(job.output, overwrite=_may_replace(job, job.output), inputs=inputs)
+    check_file(job.output, overwrite=may_replace(job, job.output), inputs=inputs)
     if job.checkpoint.exists() and not (job.resume or job.overwrite):
         raise SettingsError(
             f"{job.checkpoint}: an unfinished run lies there; --resume goes on with it,"
             " --overwrite begins anew"
         )
     job.logs.check()
-    check_distinct([job.output, *job.logs.files])
-    for path in job.logs.files:
-        check_file(path, overwrite=_may_replace(job, path))
+    beside = [*job.logs.files, *([] if job.splits is not None else [job.split_file])]
+    check_distinct([job.output, *beside])
+    for path in beside:
+        check_file(path, overwrite=may_replace(job, path))
 
 
-def _may_replace(job: TrainJob, path: Path) -> bool:
+def may_replace(job: TrainJob, path: Path) -> bool:
     """Tell whether an existing file may be replaced: as asked, or as that of the run resumed."""
     return job.overwrite or (job.resume and path in job.claims)
 
@@ -252,7 +308,7 @@ def _card(job: TrainJob, plan: TrainPlan, network: Asmlp) -> Card:
         min(_LARGEST_WINDOW, unit * math.ceil(round(mm / step) / unit))
         for mm, step in zip((x, y, z), spacing, strict=True)
     ]
-    training, kept_out = plan.split.training, plan.split.kept_out
+    training, held_out = plan.split.training, plan.split.held_out
     return Card(
         name=recipe.name or job.output.stem,
         summary=recipe.summary or f"{', '.join(names.values())} ({plan.dataset.name})",
@@ -264,10 +320,10 @@ def _card(job: TrainJob, plan: TrainPlan, network: Asmlp) -> Card:
         licence=recipe.licence,
         attribution=recipe.attribution,
         training_data=f"{recipe.training_data or plan.dataset.name}:"
-        f" {len(training)} cases, {len(kept_out)} kept out",
+        f" {len(training)} cases, {len(held_out)} held out",
         split=plan.split.record(),
         recipe=RECIPE.dump_python(recipe, mode="json")
-        | {"dataset_hash": _fingerprint([*training, *kept_out])},
+        | {"dataset_hash": _fingerprint([*training, *held_out])},
         created=now(),
         versions=versions(),
     )
@@ -283,10 +339,14 @@ def _report(
         "recipe": RECIPE.dump_python(job.recipe, mode="json"),
         "crop": plan.crop,
         "spacing": plan.preprocessing.spacing,
-        "kept_out": [case.name for case in plan.split.kept_out],
+        "kept_out": [case.name for case in plan.split.held_out],
+        "trained_on": [case.name for case in plan.split.training],
+        "fold": plan.split.fold,
+        "note": plan.split.note,
         "split": plan.split.record(),
         "epochs": history,
         "scores": model.card.scores,
+        "temperature": model.card.temperature,
         "calibration": model.card.calibration,
         "model": {"path": str(job.output), "hash": model.hash},
         "peak_memory_bytes": peak_memory(),

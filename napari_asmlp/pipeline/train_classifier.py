@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy import special
 
-from napari_asmlp.calibration import fit_temperature
+from napari_asmlp.calibration import fit_temperature, refused_temperature
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.io.files import check_file
 from napari_asmlp.model import (
@@ -64,7 +64,7 @@ class ClassifierJob:
     output : model file to write; beside it, until the run is done, a hidden folder with its state
     classes : names in the order of the network's outputs; by default those of the data
     volume : which one of 4D images; None for all of them, as channels
-    resume : go on from the state of an earlier run
+    resume : go on from the state of an earlier run, where there is one
     overwrite : replace an existing model, and begin anew where a state lies
     """
 
@@ -151,8 +151,6 @@ def _check(job: ClassifierJob) -> None:
             f"{job.folder}: an unfinished run lies there; --resume goes on with it, --overwrite"
             " begins anew"
         )
-    if job.resume and not job.folder.exists():
-        raise SettingsError(f"{job.folder}: there is no unfinished run to resume")
 
 
 def _planned(job: ClassifierJob) -> Generator[Stage, None, _Plan]:
@@ -255,7 +253,9 @@ def _card(plan: _Plan, logits: NDArray[np.float32], truth: NDArray[np.int64]) ->
     """Describe the model, with what the cases kept out say of it."""
     recipe, data = plan.recipe, plan.data
     raw = _softmax(logits, 1.0)
-    temperature = fit_temperature(raw.T, truth)
+    fitted = fit_temperature(raw.T, truth)
+    refused = refused_temperature(fitted)
+    temperature = 1.0 if refused else fitted
     chances = _softmax(logits, temperature)
     how = f"cross-validation in {recipe.folds} parts" if recipe.folds else "kept out of training"
     return ClassifierCard(
@@ -275,6 +275,7 @@ def _card(plan: _Plan, logits: NDArray[np.float32], truth: NDArray[np.int64]) ->
             "cases": len(truth),
             "ece_before": calibration_error(raw, truth),
             "ece_after": calibration_error(_crossed(logits, truth), truth),
+            **({"temperature_refused": refused} if refused else {}),
         },
         recipe=CLASSIFIER_RECIPE.dump_python(recipe, mode="json")
         | {"data_hash": plan.samples.hash},

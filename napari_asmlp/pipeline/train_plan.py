@@ -13,7 +13,7 @@ from napari_asmlp.preprocess import place
 from napari_asmlp.provenance import file_hash
 from napari_asmlp.training.dataset import Case, Dataset, examined, read_dataset
 from napari_asmlp.training.fingerprint import crop_shape, fixed_intensities, target_spacing
-from napari_asmlp.training.folds import Split, split
+from napari_asmlp.training.folds import Split, named_split, split
 from napari_asmlp.training.recipe import Recipe
 from napari_asmlp.training.samples import PREPROCESSING, SampleFolder, prepare
 from napari_asmlp.training.trainer import Stage
@@ -39,7 +39,7 @@ class TrainPlan:
 
     def data(self) -> dict[str, Any]:
         """Return plain values of what is learnt from: a resumed run must find the same."""
-        cases = (*self.split.training, *self.split.kept_out)
+        cases = (*self.split.training, *self.split.held_out)
         return {
             "label table": {str(value): name for value, name in self.dataset.label_names.items()},
             "crop": list(self.crop),
@@ -66,7 +66,11 @@ def check_data(plan: TrainPlan, earlier: Mapping[str, Any]) -> None:
 
 
 def make_train_plan(
-    folder: Path, volume: int | None, recipe: Recipe, earlier: Mapping[str, Any]
+    folder: Path,
+    volume: int | None,
+    recipe: Recipe,
+    earlier: Mapping[str, Any],
+    splits: Path | None = None,
 ) -> Generator[Stage, None, TrainPlan]:
     """Examine the cases, split them, and take spacing, crop and intensities from their statistics.
 
@@ -74,13 +78,19 @@ def make_train_plan(
     ----------
     folder, volume : of the data set, see `read_dataset`
     earlier : the split to keep to, see `split`
+    splits : file that says which case is on which side, see `named_split`
     """
     dataset = read_dataset(folder, volume)
     cases: list[Case] = []
     for case in examined(dataset.cases):
         cases.append(case)
         yield Stage("reading", len(cases), len(dataset.cases))
-    parts = split(cases, recipe.kept_out(), earlier)
+    if splits is None:
+        parts = split(cases, recipe.fold, earlier)
+    else:
+        parts = named_split(cases, splits, recipe.fold, earlier)
+    if parts.note:
+        yield Stage("reading", 1, 1, parts.note)
     grids = [case.open_images()[0].grid for case in parts.training]
     preprocessing = Preprocessing(
         spacing=recipe.spacing or target_spacing(grids, _AXIS_CODES),
@@ -95,7 +105,7 @@ def make_train_plan(
 def prepare_samples(
     plan: TrainPlan, folder: Path
 ) -> Generator[Stage, None, tuple[SampleFolder, SampleFolder]]:
-    """Bring all cases to the model grid, in a folder; return those to train on and those kept out.
+    """Bring all cases to the model grid, in a folder; return those to train on and those held out.
 
     Raises
     ------
@@ -103,8 +113,8 @@ def prepare_samples(
         Where labels and image do not lie on one grid, or a label is not declared.
     """
     sides: list[SampleFolder] = []
-    done, total = 0, len(plan.dataset.cases)
-    for cases in (plan.split.training, plan.split.kept_out):
+    done, total = 0, len(plan.split.training) + len(plan.split.held_out)
+    for cases in (plan.split.training, plan.split.held_out):
         entries: list[tuple[str, str]] = []
         for entry in prepare(folder, cases, plan.dataset.label_names, plan.preprocessing):
             entries.append(entry)

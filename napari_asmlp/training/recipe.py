@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import pydantic
 from napari_asmlp.errors import AsmlpError, SettingsError
 from napari_asmlp.model import Millimetres
 from napari_asmlp.networks.asmlp import AsmlpConfig
+from napari_asmlp.training.folds import parse_fold
 
 Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
 Positive = Annotated[int, pydantic.Field(ge=1)]
@@ -91,10 +91,10 @@ class Recipe(BaseRecipe):
     memory_gib : what a training step may take, about; bounds a `crop` that is taken from the data
     compiled : on a CPU, whether steps run in C++, compiled by the user's compiler: faster, and for
         networks with ``layer`` norms and ``expand`` decoder
-    fold : ``K/N``: part K of N, by the cases' content, is kept out of training; ``all`` trains on
-        everything
+    fold : ``K/N``: part K of N, by the cases' content, is held out of training; ``all`` trains on
+        everything; ``auto`` holds out one of five parts, one of three or four cases, none of fewer
     foreground : how often a crop is centred on a labelled voxel, each label as often as the others
-    patience : epochs without a better Dice on the cases kept out, after which the run stops; the
+    patience : epochs without a better Dice on the cases held out, after which the run stops; the
         best weights are then shipped. None runs to the end and ships the last
     """
 
@@ -107,21 +107,14 @@ class Recipe(BaseRecipe):
     validate_every: Positive = 2
     patience: Positive | None = None
     compiled: bool = False
-    fold: str = "1/5"
+    fold: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuse a fold that is none, and patience with nothing to be patient about."""
-        if self.kept_out() is None and self.patience is not None:
-            raise SettingsError("patience: needs cases kept out to score, but fold is 'all'")
-
-    def kept_out(self) -> tuple[int, int] | None:
-        """Return ``(K - 1, N)`` of `fold`, or None where all cases are trained on."""
-        if self.fold == "all":
-            return None
-        match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", self.fold)
-        if match is None or int(match[1]) > int(match[2]) or int(match[2]) < 2:
-            raise SettingsError(f"fold {self.fold!r}: write K/N with 1 <= K <= N, such as 1/5")
-        return int(match[1]) - 1, int(match[2])
+        if self.fold not in ("auto", "all"):
+            parse_fold(self.fold)
+        if self.fold == "all" and self.patience is not None:
+            raise SettingsError("patience: needs cases held out to score, but fold is 'all'")
 
 
 RECIPE = pydantic.TypeAdapter(Recipe)

@@ -30,7 +30,7 @@ from napari_asmlp.training.samples import Sample
 from napari_asmlp.training.state import State, load_checkpoint, save_checkpoint
 from napari_asmlp.training.validation import validate
 
-CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SECONDS, REPORT_SECONDS = 30.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class TrainProgress:
     ----------
     fraction : of the whole run, 0 to 1
     loss : mean over the epoch
-    dice : of each class over the cases kept out, where they were scored
+    dice : of each class over the cases held out, where they were scored
     history : a row for each epoch so far, see `training.state.State`
+    ends_epoch : whether an epoch has ended; else the run stands within one
     """
 
     epoch: int
@@ -52,6 +53,7 @@ class TrainProgress:
     loss: float
     dice: dict[int, float] | None = None
     history: Sequence[Mapping[str, Any]] = ()
+    ends_epoch: bool = True
 
     @property
     def seconds_left(self) -> float | None:
@@ -122,7 +124,10 @@ class TrainingRun:
     loss: Callable[[Tensor, Tensor, Tensor], Tensor] = labelled_loss
 
     def __call__(self, network: nn.Module) -> Generator[TrainProgress, None, list[dict[str, Any]]]:
-        """Train `network` in place; yields after each epoch, returns the history of epochs."""
+        """Train `network` in place; returns the history of epochs.
+
+        Yields after each epoch, and now and then within a long one.
+        """
         device = resolve_device(self.device)
         network.to(device).train()
         state = State.new(network, self.recipe)
@@ -142,6 +147,9 @@ class TrainingRun:
                     with context:
                         progress = self._close_epoch(state)
                     yield progress
+                    clock.reported()
+                elif clock.report_is_due():
+                    yield self._progress(state)
                 if clock.checkpoint_is_due():
                     self._save(state)
             self._save(state)
@@ -241,6 +249,14 @@ class TrainingRun:
             epoch, state.step, fraction, state.seconds, loss, scores, state.history
         )
 
+    def _progress(self, state: State) -> TrainProgress:
+        """Return where the run stands within an epoch."""
+        epoch, loss = len(state.history) + 1, float(np.mean(state.losses))
+        fraction = min(self._fraction(state), 1.0)
+        return TrainProgress(
+            epoch, state.step, fraction, state.seconds, loss, None, state.history, ends_epoch=False
+        )
+
     def _save(self, state: State) -> None:
         save_checkpoint(self.checkpoint, state, self.recipe, self.split)
 
@@ -251,11 +267,23 @@ class Clock:
     def __init__(self, earlier: float) -> None:
         self._start = time.monotonic() - earlier
         self._saved = -math.inf  # the first one at once: a run may be killed at any moment
+        self._reported = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """So far."""
         return time.monotonic() - self._start
+
+    def reported(self) -> None:
+        """Note that the user has heard of the run."""
+        self._reported = time.monotonic()
+
+    def report_is_due(self) -> bool:
+        """Tell whether the user has heard nothing for long; that then counts as heard."""
+        if time.monotonic() - self._reported < REPORT_SECONDS:
+            return False
+        self.reported()
+        return True
 
     def checkpoint_is_due(self) -> bool:
         """Tell whether the last one is old; it then counts as written."""

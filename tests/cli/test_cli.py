@@ -296,7 +296,7 @@ def test_a_cycle_of_training_segmenting_and_evaluating(call, files):
     assert status == 0
     report = json.loads((files / "t.json").read_text())
     assert len(report["epochs"]) == 2
-    assert f"{len(report['kept_out'])} cases kept out" in err
+    assert f"{len(report['kept_out'])} cases held out" in err
     assert not [name for name in content(files) if "training" in name]
     assert "calibration" in call("models", "show", "t.safetensors")[1]
     images = [f"balls/imagesTr/{name}.nii.gz" for name in report["kept_out"]]

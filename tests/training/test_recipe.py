@@ -6,6 +6,7 @@ import pytest
 
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.training.classifier import read_classifier_recipe
+from napari_asmlp.training.folds import parse_fold
 from napari_asmlp.training.recipe import RECIPE, Recipe, read_recipe
 
 SHIPPED = Path(__file__).parents[2] / "src_resources"
@@ -24,10 +25,15 @@ def test_a_recipe_comes_back_from_its_dump():
 
 
 @pytest.mark.parametrize(
-    ("fold", "expected"), [("all", None), ("1/5", (0, 5)), ("5/5", (4, 5)), ("2/10", (1, 10))]
+    ("fold", "expected"), [("1/5", (0, 5)), ("5/5", (4, 5)), ("2/10", (1, 10))]
 )
 def test_folds(fold, expected):
-    assert Recipe(fold=fold).kept_out() == expected
+    assert parse_fold(Recipe(fold=fold).fold) == expected
+
+
+def test_nobody_has_to_choose_a_fold():
+    assert Recipe().fold == "auto"
+    assert Recipe(patience=3).patience == 3
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ class ClassProgress:
     loss : mean over the epoch
     accuracy : on the cases kept out, where there are any; now and then
     fold : which training of how many it is, from 1
+    ends_epoch : always true; see `napari_asmlp.training.trainer.TrainProgress`
     """
 
     epoch: int
@@ -53,6 +54,7 @@ class ClassProgress:
     loss: float
     accuracy: float | None = None
     fold: tuple[int, int] = (1, 1)
+    ends_epoch: bool = True
 
     @property
     def seconds_left(self) -> float | None:
