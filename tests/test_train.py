@@ -14,10 +14,12 @@ import pytest
 from safetensors.torch import load_file
 
 from napari_asmlp.errors import AsmlpError, ModelError, OutputError, SettingsError
+from napari_asmlp.grid import Grid
 from napari_asmlp.model import load_model, save_model
 from napari_asmlp.networks.asmlp import AsmlpConfig
-from napari_asmlp.pipeline import TrainJob, iter_train, segment
+from napari_asmlp.pipeline import FieldOfViewError, TrainJob, iter_train, segment
 from napari_asmlp.training.recipe import Recipe
+from napari_asmlp.volume import Volume
 from tests.blobs import AFFINE, write_dataset
 from tests.models import SMALL, small_model
 
@@ -52,6 +54,26 @@ def notes(progress):
 
 def files(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("asked", "place", "note"),
+    [("auto", "fixed", "labels lie at a fixed place"), ("anywhere", "anywhere", None)],
+)
+def test_the_card_says_where_labels_lie(job, asked, place, note):
+    progress, trained = run(replace(job, recipe=replace(RECIPE, place=asked)))
+    card = load_model(job.output).card
+    assert (card.place, card.tilt_degrees) == (place, 0)
+    said = [text for text in notes(progress) if text.startswith("labels lie")]
+    assert [text.startswith(note or "") for text in said] == [True] * (note is not None)
+    image = np.zeros((60, 18, 12), np.float32)
+    image[20:30] = 100
+    large = Volume(image, Grid(image.shape, np.eye(4)))
+    if place == "anywhere":
+        segment(large, trained.model)
+    else:
+        with pytest.raises(FieldOfViewError, match="--whole"):
+            segment(large, trained.model)
 
 
 def add_case(folder, name, image, labels):

@@ -216,11 +216,13 @@ def check_fit(volume: Volume, model: Model, settings: SegmentSettings) -> None:
         )
     if settings.region is not None:
         Region.parse(str(settings.region), volume.grid.shape)
-    elif not settings.whole:
-        _check_extent(volume, card)
+    check_extent(volume, card, settings)
 
 
-def _check_extent(volume: Volume, card: Card) -> None:
+def check_extent(volume: Volume, card: Card, settings: SegmentSettings) -> None:
+    """Raise a `FieldOfViewError` where `check_fit` does."""
+    if settings.whole or settings.region is not None:
+        return
     if card.field_of_view_mm is None or card.place == "anywhere":
         return
     extent = place(volume.grid, card.preprocessing).canonical_grid.extent_mm
