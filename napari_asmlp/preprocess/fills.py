@@ -192,13 +192,13 @@ class _End:
         if self.value is not None and self.value != extreme:
             near.append(self.value)
             self.count = 0
-        if best == extreme:
+        if best != extreme:
+            near.append(best)
+        elif best:  # 0 is no fill value: how many hold it does not matter
             others = values[values != best]
             self.count += values.size - others.size
             if others.size:
                 near.append(self._of_array(others).item())
-        else:
-            near.append(best)
         self.value, self.next = extreme, self._of_few(near, default=None)
 
 
