@@ -63,7 +63,7 @@ class SegmentPanel(Panel):
         self._resumption = Resumption()
         self._result: Labels | None = None
         self._failure = ""
-        self._notes_shown = 0
+        self._notes: tuple[str, ...] = ()
         self._goes_on_whole: tuple[Any, Path | None] | None = None  # with which image and model
         self._make_fields()
         self.advanced = Advanced()
@@ -278,17 +278,16 @@ class SegmentPanel(Panel):
         self.kept_note.hide()
         self.sizes.setText("")
         self.whole_button.hide()
-        self._failure, self._begun, self._notes_shown = "", False, 0
+        self._failure, self._begun, self._notes = "", False, ()
 
     def _show_progress(self, progress: Progress) -> None:
         if not self._begun and progress.plan is not None and progress.plan.lacks_memory:
             show_warning(f"{progress.plan.describe()}: close other programs, or set Memory")
         self._begun = True
-        for note in progress.notes[self._notes_shown :]:
-            show_warning(
-                note if self._running is None else f"{self._running.order.image.name}: {note}"
-            )
-        self._notes_shown = len(progress.notes)
+        name = "" if self._running is None else f"{self._running.order.image.name}: "
+        for note in progress.notes[len(self._notes) :]:
+            show_warning(f"{name}{note}")
+        self._notes = progress.notes
         self.bar.setRange(0, progress.total)
         self.bar.setValue(progress.done)
         if self._run is not None and not self._run.is_cancelled:
@@ -313,7 +312,7 @@ class SegmentPanel(Panel):
             self._leave_stopped(run, layer)
             return
         self._resumption.done()
-        self._show_idle("Done")
+        self._show_idle("\n".join(["Done", *self._notes]))
         add_maps(self._viewer, found.maps, layer)
         self.sizes.setText(sizes_html(found.volumes_mm3, run.order.card.labels))
         show_info(f"{layer.name}: {sizes_text(found.volumes_mm3)}")

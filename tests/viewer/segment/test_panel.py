@@ -88,6 +88,7 @@ def test_what_is_to_know_of_a_volume_is_shown_once(panel, pipeline, qtbot, notes
     panel.run()
     finish(panel, qtbot)
     assert [note for note in notes if "-3024" in note] == ["scan: 15 % of the voxels are -3024"]
+    assert panel.status.text() == "Done\n15 % of the voxels are -3024"
 
 
 def test_planes_appear_while_it_runs_and_stay_after_cancel(viewer, panel, pipeline, qtbot):
