@@ -21,6 +21,7 @@ Millimetres = Annotated[float, pydantic.Field(ge=1e-4, le=1e6)]
 LabelValue = Annotated[int, pydantic.Field(ge=1, le=65535)]
 WindowSide = Annotated[int, pydantic.Field(ge=1, le=2048)]
 AxisCodes = Annotated[str, pydantic.Field(pattern=r"^[RLAPSI]{3}$")]
+Place = Literal["fixed", "anywhere"]
 Margin = Annotated[float, pydantic.Field(ge=0, le=2)]
 
 
@@ -180,6 +181,9 @@ class Card(BaseCard):
         under ``softmax`` (output 0 is background), to output n under ``sigmoid``
     window : voxels of an inference window on the model grid
     field_of_view_mm : extent of the volumes it was trained on; None means any
+    place : whether its labels are of a structure that lies at a fixed place in volumes of that
+        extent, or may lie anywhere in larger ones, as cells do
+    tilt_degrees : the strongest tilt of the volumes it was trained on; augmentation comes on top
     scores : in the form of `napari_asmlp.evaluate.evaluate`
     split : by content (`training.folds`)
     """
@@ -193,6 +197,8 @@ class Card(BaseCard):
     activation: Literal["softmax", "sigmoid"] = "softmax"
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     field_of_view_mm: tuple[Millimetres, Millimetres, Millimetres] | None = None
+    place: Place = "fixed"
+    tilt_degrees: Annotated[float, pydantic.Field(ge=0, le=90)] = 0.0
 
     def __post_init__(self) -> None:
         """Refuse a label table or a window that does not fit the network."""

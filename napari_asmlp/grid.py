@@ -202,6 +202,13 @@ class Grid:
         worlds, positive = self._upright()
         return "".join(_CODES[world][positive[world]] for world in np.argsort(worlds))
 
+    @property
+    def tilt_degrees(self) -> float:
+        """Largest angle between an axis and the world axis that it is named for."""
+        worlds, _ = self._upright()
+        cosines = [abs(float(self.directions[world, worlds[world]])) for world in range(3)]
+        return float(np.degrees(np.arccos(min(1.0, *cosines))))
+
     def describe(self) -> str:
         """Return the grid in a few words for messages: ``35x51x35, 1x1x1 mm, RAS``."""
         spacing = "x".join(f"{mm:.4g}" for mm in self.spacing)

@@ -122,6 +122,26 @@ def test_nan_is_the_lowest_value():
     np.testing.assert_array_equal(one, other)
 
 
+def test_a_fill_value_hides_no_contrast():
+    array, recipe = noise((4, 4, 4)), ClassifierInput(spacing=(1, 1, 1))
+    filled = array.copy()
+    filled[0] = -3024
+    one, other = (volume_input(volume(a), recipe, NETWORK).array for a in (array[1:], filled))
+    np.testing.assert_allclose(other[0, 1:].std(), 1, atol=0.01)
+    assert other[0, 0].max() == other.min() > one.min() - 0.1
+
+
+def test_a_fill_value_within_an_object_is_left_out():
+    objects, image = two_objects(), noise((10, 10, 10))
+    recipe = replace(OBJECT, clip=(0.5, 99.5), spacing=(1, 1, 1))
+    filled, shorter = image.copy(), objects.copy()
+    filled[2:4], shorter[2:4] = -3024, 0  # half of object 3
+    both = ObjectInputs(labels(objects), volume(filled), recipe, NETWORK).seen(7)
+    kept = ObjectInputs(labels(shorter), volume(image), recipe, NETWORK).seen(7)
+    assert both.array[0].std() > 0.1
+    np.testing.assert_array_equal(both.array, kept.array)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5, 2), (3, 3, 3)])
 def test_volumes_smaller_than_a_patch_are_seen(shape):
     seen = volume_input(volume(noise(shape)), PLAIN, NETWORK)

@@ -12,7 +12,13 @@ from napari_asmlp.errors import SettingsError, VolumeError
 from napari_asmlp.grid import Grid, Region
 from napari_asmlp.model import LabelEntry, Preprocessing, save_model
 from napari_asmlp.networks.asmlp import AsmlpConfig
-from napari_asmlp.pipeline import SegmentSettings, check_fit, iter_segment, segment
+from napari_asmlp.pipeline import (
+    FieldOfViewError,
+    SegmentSettings,
+    check_fit,
+    iter_segment,
+    segment,
+)
 from napari_asmlp.volume import Volume
 from tests.blobs import AFFINE, ball
 from tests.models import small_model
@@ -123,7 +129,24 @@ def test_volumes_far_beyond_the_trained_field_of_view_need_a_region(volume):
     check_fit(volume, small_model(field_of_view_mm=(10.0, 11.0, 13.0)), SETTINGS)
     with pytest.raises(SettingsError, match=r"20x22x26 mm, over twice.*10x10x20 mm.*--region"):
         segment(volume, model, SETTINGS)
+    with pytest.raises(FieldOfViewError, match=r"\(Whole volume in the window; --whole\)"):
+        segment(volume, model, SETTINGS)
     assert segment(volume, model, replace(SETTINGS, region=Region.whole(volume.grid.shape)))
+    assert segment(volume, model, replace(SETTINGS, whole=True))
+    assert segment(volume, replace(model, card=replace(model.card, place="anywhere")), SETTINGS)
+
+
+def test_notes_and_report_name_fill_values(volume):
+    data = np.array(volume.data, np.float32)
+    data[:, :, :3] = -30240
+    progress, result = run(Volume(data, volume.grid), small_model(), SETTINGS)
+    share = 3 / data.shape[2]
+    assert result.report["fills"] == [
+        {"channel": 0, "value": -30240, "share": pytest.approx(share)}
+    ]
+    (note,) = progress[-1].notes
+    assert "% of the voxels are -30240" in note
+    assert progress[0].notes == ()
 
 
 def test_channels_have_to_fit(volume):

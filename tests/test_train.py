@@ -15,11 +15,13 @@ import pytest
 from safetensors.torch import load_file
 
 from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
+from napari_asmlp.grid import Grid
 from napari_asmlp.model import load_model, save_model
 from napari_asmlp.networks.asmlp import AsmlpConfig
-from napari_asmlp.pipeline import TrainJob, iter_train, segment
+from napari_asmlp.pipeline import FieldOfViewError, TrainJob, iter_train, segment
 from napari_asmlp.pipeline.train import doubts_about
 from napari_asmlp.training.recipe import Recipe
+from napari_asmlp.volume import Volume
 from tests.blobs import AFFINE, write_dataset
 from tests.models import SMALL, small_model
 
@@ -51,11 +53,33 @@ def run(job):
 
 
 def notes(progress):
-    return [step.note for step in progress if getattr(step, "note", "")]
+    """Return what was said, but for where labels lie, which is said of each data set."""
+    said = [step.note for step in progress if getattr(step, "note", "")]
+    return [text for text in said if not text.startswith("labels lie")]
 
 
 def files(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("asked", "place", "note"),
+    [("auto", "fixed", "labels lie at a fixed place"), ("anywhere", "anywhere", None)],
+)
+def test_the_card_says_where_labels_lie(job, asked, place, note):
+    progress, trained = run(replace(job, recipe=replace(RECIPE, place=asked)))
+    card = load_model(job.output).card
+    assert (card.place, card.tilt_degrees) == (place, 0)
+    said = [step.note for step in progress if getattr(step, "note", "").startswith("labels lie")]
+    assert [text.startswith(note or "") for text in said] == [True] * (note is not None)
+    image = np.zeros((60, 18, 12), np.float32)
+    image[20:30] = 100
+    large = Volume(image, Grid(image.shape, np.eye(4)))
+    if place == "anywhere":
+        segment(large, trained.model)
+    else:
+        with pytest.raises(FieldOfViewError, match="--whole"):
+            segment(large, trained.model)
 
 
 def add_case(folder, name, image, labels):
@@ -373,6 +397,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(job, tm
 
     with start("whole.safetensors") as process:
         assert "\nwhole.safetensors: mean Dice" in process.communicate(timeout=120)[1]
+        assert "whole.safetensors: mean Dice" in process.communicate(timeout=120)[1]
     random = np.random.default_rng()
     for n in range(3):
         with start("killed.safetensors", *["--resume"] * (n > 0)) as process:

@@ -87,6 +87,9 @@ def _preparation(card: AnyCard) -> Iterator[str]:
         yield f"intensities   {text}{f' (channel {channel})' if recipe.fixed else ''}"
     if isinstance(card, Card) and card.field_of_view_mm is not None:
         yield f"trained on    fields of view up to {times(card.field_of_view_mm)} mm"
+        fixed = "at a fixed place; a volume of over twice that extent needs a region"
+        anywhere = "anywhere, in volumes of any extent"
+        yield f"labels lie    {fixed if card.place == 'fixed' else anywhere}"
 
 
 def _class_scores(card: ClassifierCard) -> Iterator[str]:

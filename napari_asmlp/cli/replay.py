@@ -25,7 +25,7 @@ from napari_asmlp.pipeline import SegmentSettings
 from napari_asmlp.provenance import file_hash
 
 # What decides the labels beside input, model and settings, by its name in the record.
-_CONDUCT = ("device", "precision", "compiled", "window", "overlap", "parts", "threads")
+_CONDUCT = ("device", "precision", "compiled", "window", "overlap", "parts", "threads", "upright")
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,8 @@ def _parsed(content: Mapping[str, Any], path: Path) -> Record:
     settings = content.get("settings")
     if not isinstance(settings, dict):  # defaults in their place would be another run
         raise SettingsError(f"{path}: no record of a run: it holds no settings")
+    # Records that do not say so are of versions that brought no volume upright.
+    settings = {"upright": False, **settings}
     values = {**content, "settings": {**settings, "region": None}, "region": settings.get("region")}
     try:
         return _RECORD.validate_python(values)

@@ -94,8 +94,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of a window that its neighbour covers too, 0 to 0.9; left open, 0.1 for windows"
         " fitted to a large volume, 0.25 for those of the model",
     )
-    parser.add_argument(
-        "--region", metavar="i0:i1,j0:j1,k0:k1", help="voxels to segment; 0 outside"
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--region", metavar="i0:i1,j0:j1,k0:k1", help="voxels to segment; 0 outside")
+    where.add_argument(
+        "--whole",
+        action="store_true",
+        help="do not ask for a region where a volume is far larger than those of the training",
     )
     _add_outputs(parser)
     _add_conduct(parser)
@@ -135,6 +139,13 @@ def _add_conduct(parser: argparse.ArgumentParser) -> None:
         " and run those (default: where they have been compiled already)",
     )
     parser.add_argument(
+        "--upright",
+        action=argparse.BooleanOptionalAction,
+        default=_DEFAULTS.upright,
+        help="bring a volume upright that is tilted by more than the model learnt, and the labels"
+        " back (default: yes)",
+    )
+    parser.add_argument(
         "--memory",
         type=_size,
         metavar="SIZE",
@@ -167,6 +178,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         mirror=options.tta,
         compiled=options.compiled,
         memory=options.memory,
+        whole=options.whole,
+        upright=options.upright,
     )
     tasks = plan(options)
     if len(tasks) == 1:
@@ -212,8 +225,8 @@ def segment_one(
 def _announced(
     work: Generator[Progress, None, Segmentation], title: str, console: Console
 ) -> Generator[Progress, None, Segmentation]:
-    """Say at once if memory may not do, and after two windows what a long run will take."""
-    begun, timed = False, False
+    """Say what there is to note: of memory, of the volume, and of the time of a long run."""
+    begun, timed, said = False, False, 0
     with closing(work):
         while True:
             try:
@@ -225,6 +238,9 @@ def _announced(
             if plan is not None and plan.lacks_memory and not begun:
                 console.note(f"{title}: {plan.describe()}: close other programs or give --memory")
             begun = True
+            for text in progress.notes[said:]:
+                console.note(f"{title}: {text}")
+            said = len(progress.notes)
             if plan and left is not None and progress.done > progress.first + 1 and not timed:
                 timed = True
                 if left > _LONG_SECONDS:

@@ -14,7 +14,7 @@ from napari_asmlp.pipeline.classification import (
 )
 from napari_asmlp.pipeline.occlusion import OcclusionSettings, iter_occlusion
 from napari_asmlp.pipeline.partial import NotResumableError, Partial
-from napari_asmlp.pipeline.plan import Plan, check_fit, make_plan
+from napari_asmlp.pipeline.plan import FieldOfViewError, Plan, check_extent, check_fit, make_plan
 from napari_asmlp.pipeline.segmentation import Progress, Segmentation, iter_segment, segment
 from napari_asmlp.pipeline.settings import SegmentSettings, format_size, parse_size
 from napari_asmlp.pipeline.train import Trained, TrainJob, iter_train
@@ -25,6 +25,7 @@ __all__ = [
     "ByExampleSettings",
     "ClassifyProgress",
     "ClassifySettings",
+    "FieldOfViewError",
     "Item",
     "NotResumableError",
     "OcclusionSettings",
@@ -37,6 +38,7 @@ __all__ = [
     "Taught",
     "TrainJob",
     "Trained",
+    "check_extent",
     "check_fit",
     "classify",
     "format_size",

@@ -25,7 +25,7 @@ from napari_asmlp.networks.compiled_training import is_trainable, is_training_co
 from napari_asmlp.pipeline.comparison import Comparison, iter_compared, mean_of
 from napari_asmlp.pipeline.corrections import Corrections, iter_samples, read_corrections
 from napari_asmlp.pipeline.train import rounded
-from napari_asmlp.project import Project, load_project
+from napari_asmlp.project import Project, load_project, open_image
 from napari_asmlp.provenance import now, versions
 from napari_asmlp.training.corrections import CorrectionLoss, widened
 from napari_asmlp.training.recipe import RECIPE, Augmentation, Recipe
@@ -289,8 +289,10 @@ def _card(job: FineTuneJob, corrections: Corrections, start: Model, network: Asm
     card, count = start.card, len(corrections.corrected)
     names = ", ".join(entry.name for entry in corrections.labels)
     before = {key: value for key, value in card.split.items() if key != "before"}
+    tilts = [open_image(entry).grid.tilt_degrees for entry in corrections.corrected]
     return replace(
         card,
+        tilt_degrees=round(max(card.tilt_degrees, *tilts), 2),
         name=job.output.stem,
         summary=f"{names}: {card.name}, fine-tuned by corrections",
         labels=corrections.labels,

@@ -74,7 +74,7 @@ class Outputs:
     ) -> None:
         self.seconds = 0.0
         self._volume, self._card, self._partial = volume, model.card, partial
-        self._region = plan.placement.region
+        self._region = plan.region
         highest = max(entry.value for entry in self._card.labels)
         self._counts = np.zeros(highest + 1, np.int64)
         forms = _forms(volume, model, settings, plan)

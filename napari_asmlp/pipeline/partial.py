@@ -177,6 +177,7 @@ def identity_of(volume: Volume, plan: Plan, described: Mapping[str, Any]) -> Ide
         "device": plan.inference.device.type,
         "precision": plan.inference.precision,
         "compiled blocks": str(plan.inference.compiled),
+        "brought upright": str(plan.upright is not None),
         "threads": str(torch.get_num_threads()),
         **{f"setting {key}": str(value) for key, value in chosen.items()},
         **{f"version of {key}": value for key, value in described["versions"].items()},

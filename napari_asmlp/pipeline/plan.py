@@ -6,14 +6,16 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_asmlp.devices import resolve_device, resolve_precision
 from napari_asmlp.errors import SettingsError, VolumeError
-from napari_asmlp.grid import Region, Triple
+from napari_asmlp.grid import Grid, Region, Triple
 from napari_asmlp.inference import InferenceSettings, step_down
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.networks.compiled import is_compiled
 from napari_asmlp.pipeline.settings import format_size
-from napari_asmlp.preprocess import Placement, place
+from napari_asmlp.preprocess import Placement, place, upright_grid
 from napari_asmlp.provenance import free_memory, physical_memory, resident_memory
 from napari_asmlp.volume import smallest_unsigned
 from napari_asmlp.windows import count_windows, fitted_windows, place_windows
@@ -38,14 +40,22 @@ _MIRRORED_UNASKED = 1 << 20  # computed in a moment, so that running them mirror
 # held before.
 _AMPLE = 2_000_000_000
 
+_TRAINED_TILT = 15.0  # degrees, where the card does not say how its crops were turned
+_HARMLESS_TILT = 5.0
+
 # Measured, rounded up: float32 numbers for each channel of the finest tokens of a window.
 _ACTIVATIONS_FOLDED, _ACTIVATIONS = 10, 60
 _LOGITS = 5  # copies of a window's logits: of the network, in the sums' steps, weighted, ...
 _LIBRARIES = 60_000_000  # what torch and scipy take beside that, once they work
 _RESAMPLING = 400_000_000  # at most, while planes are interpolated
 _CONVERTING = 6 * 8  # bytes for each voxel of the few planes that are read at once
+_MOVING = 8 + 4 + 1  # bytes a voxel: one channel cleaned and interpolated, and its mask
 _READ_AT_ONCE = 1 << 21
 _RETURNED_AT_ONCE = 1 << 24  # scores
+
+
+class FieldOfViewError(SettingsError):
+    """A volume is far larger than those that a model was trained on, and no region is chosen."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +64,20 @@ class Plan:
 
     Attributes
     ----------
-    placement : of the volume, or its region, on the model grid
+    region : of the volume, that is segmented
+    placement : of that region, or of the upright grid, on the model grid
     window : voxels of a window
     overlap : least share of a window that its neighbour covers too
     boxes : all windows
     inference : settings of the network
     memory : planned largest size of this process in bytes
     free : memory that the system could still give when the plan was made; None where unknown
+    tilt_degrees : of the volume
+    upright : the grid that it is brought to first where that is too much for the model; or None
+    note : what the user should know; empty if nothing
     """
 
+    region: Region
     placement: Placement
     window: Triple
     overlap: float
@@ -70,6 +85,9 @@ class Plan:
     inference: InferenceSettings
     memory: int
     free: int | None
+    tilt_degrees: float
+    upright: Grid | None = None
+    note: str = ""
 
     @property
     def lacks_memory(self) -> bool:
@@ -81,7 +99,10 @@ class Plan:
         free = "" if self.free is None else f" ({format_size(self.free)} free)"
         shape = "x".join(map(str, self.boxes[0].shape))
         count = f"{len(self.boxes)} window{'s' * (len(self.boxes) > 1)}"
-        return f"{count} of {shape} voxels, {format_size(self.memory)} of memory{free}"
+        upright = (
+            "" if self.upright is None else f", upright in memory (tilt {self.tilt_degrees:.0f}°)"
+        )
+        return f"{count} of {shape} voxels, {format_size(self.memory)} of memory{free}{upright}"
 
 
 def make_plan(volume: Volume, model: Model, settings: SegmentSettings, *, in_memory: bool) -> Plan:
@@ -97,10 +118,56 @@ def make_plan(volume: Volume, model: Model, settings: SegmentSettings, *, in_mem
     SettingsError
         If the least that the run needs is more than `settings.memory`, or than this machine has.
     """
-    card = model.card
-    placement = place(volume.grid, card.preprocessing, settings.region)
+    if not settings.upright or not (tilt := excessive_tilt(volume.grid, model.card)):
+        return _plan(volume, model, settings, in_memory=in_memory)
+    try:
+        plan = _plan(volume, model, settings, in_memory=in_memory, upright=True)
+    except SettingsError:  # too little memory for that; if there is another reason, it comes again
+        plan = None
+    too_much = f"tilted by {tilt:.0f}°, more than model {model.card.name!r} was trained for"
+    if plan is not None and not plan.lacks_memory:
+        return replace(plan, note=f"{too_much}: brought upright for it")
+    note = (
+        f"{too_much}, and there is not enough memory to bring it upright: check the labels with"
+        " care, or choose a region"
+    )
+    return replace(_plan(volume, model, settings, in_memory=in_memory), note=note)
+
+
+def excessive_tilt(grid: Grid, card: Card) -> float:
+    """Return the tilt of a grid in degrees where it is more than a model was trained for, else 0.
+
+    A model was trained for the tilt of its training volumes and the rotation of its augmentation on
+    top. Models of what may lie anywhere, such as cells, and those that keep the axes of the file
+    know no upright.
+    """
+    if card.preprocessing.axis_codes is None or card.place == "anywhere":
+        return 0.0
+    augmentation: Any = card.recipe.get("augmentation")
+    turned = augmentation.get("rotation") if isinstance(augmentation, dict) else None
+    if not isinstance(turned, int | float):
+        turned = _TRAINED_TILT
+    known = max(_HARMLESS_TILT, card.tilt_degrees + turned)
+    return grid.tilt_degrees if grid.tilt_degrees > known else 0.0
+
+
+def _plan(
+    volume: Volume,
+    model: Model,
+    settings: SegmentSettings,
+    *,
+    in_memory: bool,
+    upright: bool = False,
+) -> Plan:
+    """Choose windows and settings of the network for a volume as it lies, or brought upright."""
+    card, region = model.card, settings.region or Region.whole(volume.grid.shape)
+    placement = place(volume.grid, card.preprocessing, region)
+    raised = None
+    if upright:
+        raised = upright_grid(volume.grid.cropped(region), card.preprocessing)
+        placement = place(raised, card.preprocessing)
     inference = _inference(model, settings, placement.model_grid.shape)
-    need = _Need(volume, model, settings, placement, in_memory, resident_memory())
+    need = _Need(volume, model, settings, placement, in_memory, resident_memory(), region, upright)
     shape = placement.model_grid.shape
     _check_machine(volume, model, placement, need.bytes(_smaller(card.window, shape), inference))
     window, overlap = _windows(need, inference)
@@ -115,15 +182,29 @@ def make_plan(volume: Volume, model: Model, settings: SegmentSettings, *, in_mem
     boxes = place_windows(
         shape, window, overlap, placement.slab_axis, backwards=placement.slab_reversed
     )
-    memory = need.bytes(window, inference)
-    return Plan(placement, window, overlap, boxes, inference, memory, free_memory())
+    return Plan(
+        region,
+        placement,
+        window,
+        overlap,
+        boxes,
+        inference,
+        need.bytes(window, inference),
+        free_memory(),
+        volume.grid.tilt_degrees,
+        raised,
+    )
 
 
 def check_fit(volume: Volume, model: Model, settings: SegmentSettings) -> None:
     """Raise a `SettingsError` or `VolumeError` where a model is not made for a volume.
 
-    A volume of over twice the extent that the model was trained on is refused unless a region is
-    given: such a model finds its organ everywhere.
+    Raises
+    ------
+    FieldOfViewError
+        If the model knows its structure at one place, and the volume has over twice the extent
+        that it was trained on: such a model finds its structure everywhere. Settings with a region,
+        or `whole`, go on.
     """
     card = model.card
     if volume.kind == "labels":
@@ -135,15 +216,24 @@ def check_fit(volume: Volume, model: Model, settings: SegmentSettings) -> None:
         )
     if settings.region is not None:
         Region.parse(str(settings.region), volume.grid.shape)
-    elif card.field_of_view_mm is not None:
-        extent = place(volume.grid, card.preprocessing).canonical_grid.extent_mm
-        limits = [_FIELD_OF_VIEW_LIMIT * mm for mm in card.field_of_view_mm]
-        if any(mm > limit for mm, limit in zip(extent, limits, strict=True)):
-            raise SettingsError(
-                f"{volume.name} extends over {_times(extent)} mm, over twice what model"
-                f" {card.name!r} was trained on ({_times(card.field_of_view_mm)} mm): choose a"
-                " region around the structure (Region in the window; --region i0:i1,j0:j1,k0:k1)"
-            )
+    check_extent(volume, card, settings)
+
+
+def check_extent(volume: Volume, card: Card, settings: SegmentSettings) -> None:
+    """Raise a `FieldOfViewError` where `check_fit` does."""
+    if settings.whole or settings.region is not None:
+        return
+    if card.field_of_view_mm is None or card.place == "anywhere":
+        return
+    extent = place(volume.grid, card.preprocessing).canonical_grid.extent_mm
+    limits = [_FIELD_OF_VIEW_LIMIT * mm for mm in card.field_of_view_mm]
+    if any(mm > limit for mm, limit in zip(extent, limits, strict=True)):
+        raise FieldOfViewError(
+            f"{volume.name} extends over {_times(extent)} mm, over twice what model"
+            f" {card.name!r} was trained on ({_times(card.field_of_view_mm)} mm): choose a"
+            " region around the structure (Region in the window; --region i0:i1,j0:j1,k0:k1), or"
+            " go on with all of it (Whole volume in the window; --whole)"
+        )
 
 
 def fits_windows(card: Card, shape: Triple) -> bool:
@@ -184,6 +274,8 @@ class _Need:
     placement: Placement
     in_memory: bool
     already: int  # of this process, before the run
+    region: Region
+    upright: bool
 
     def bytes(self, window: Triple, inference: InferenceSettings) -> int:
         """Return the largest size of this process."""
@@ -193,6 +285,7 @@ class _Need:
             + self._slab(window, inference)
             + self._network(window, inference)
             + self._outputs()
+            + self._raised(inference)
         )
 
     def _slab(self, window: Triple, inference: InferenceSettings) -> int:
@@ -222,6 +315,17 @@ class _Need:
         tokens = numbers * each * size // config.patch_size**3 * config.widths[0]
         logits = 4 * _LOGITS * size * config.out_channels
         return inference.batch * (tokens + logits * (2 if inference.mirror_axes else 1))
+
+    def _raised(self, inference: InferenceSettings) -> int:
+        """Return that of a volume brought upright and its probabilities, both as a whole."""
+        if not self.upright:
+            return 0
+        channels, outputs = self.volume.channels, self.model.card.out_channels
+        source = math.prod(self.region.shape)
+        model = math.prod(self.placement.model_grid.shape)
+        read = 0 if isinstance(self.volume.data, np.ndarray) else self.volume.data.dtype.itemsize
+        moved = 4 * channels + 4 * (outputs + inference.disagreement) + _MOVING
+        return source * (read * channels + _MOVING) + model * moved
 
     def _outputs(self) -> int:
         if not self.in_memory:

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -22,7 +22,8 @@ from napari_asmlp.pipeline.outputs import Outputs
 from napari_asmlp.pipeline.partial import Partial
 from napari_asmlp.pipeline.plan import Plan, check_fit, make_plan
 from napari_asmlp.pipeline.settings import SegmentSettings
-from napari_asmlp.preprocess import ModelImage, Slab, SourceSlabs
+from napari_asmlp.preprocess import ModelImage, Slab, SourceSlabs, UprightSlabs, iter_raise
+from napari_asmlp.preprocess.fills import Fill
 from napari_asmlp.provenance import describe_run, peak_memory
 from napari_asmlp.volume import Volume
 
@@ -39,6 +40,7 @@ class Progress:
     slab : planes that are finished with this step, or None
     first : windows that an earlier run had done
     plan : what the whole will take
+    notes : what the user should know of this volume, in sentences; all there are so far
     """
 
     stage: Literal["reading", "segmenting"]
@@ -48,6 +50,7 @@ class Progress:
     slab: Slab | None = None
     first: int = 0
     plan: Plan | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def fraction(self) -> float:
@@ -162,22 +165,21 @@ def iter_segment(
     plan = make_plan(volume, model, kept, in_memory=partial is None)
     record = _Record(describe_run(volume, model, settings), plan)
     outputs = Outputs(volume, model, kept, plan, partial, record.described)
-    slabs = SourceSlabs(
-        plan.placement,
-        model.card,
-        probabilities=settings.probabilities,
-        uncertainty=settings.uncertainty,
-    )
+    slabs = _source_slabs(volume, model, settings, plan)
     for recalled in outputs.recalled():
         yield record.progress("reading", recalled)
     first = record.skip(_first_window(plan, slabs, outputs))
-    with closing(ModelImage(volume, plan.placement, model.card.preprocessing)) as image:
+    seen, recipe, raised = volume, model.card.preprocessing, plan.upright is not None
+    if raised and first < len(plan.boxes):
+        seen = yield from _raised(volume, model, plan, record)
+    with closing(ModelImage(seen, plan.placement, recipe, counts_nan=not raised)) as image:
         if first == len(plan.boxes):
             yield record.progress("segmenting")
         else:
             with enough_memory("planes of the image"):
                 for _ in image.survey():
                     yield record.progress("reading")
+            record.fills += image.fills
         inference, axis = outputs.settings_in_force(plan.inference), plan.placement.slab_axis
         steps = iter_slabs(model.network, image, plan.boxes, axis, inference, first)
         with closing(steps), enough_memory("labels of finished planes"):
@@ -190,17 +192,50 @@ def iter_segment(
                 if slab is None:
                     yield record.progress("segmenting")
     found = outputs.results()
-    spent = {"read": image.seconds, "decide": slabs.seconds, "write": outputs.seconds}
+    spent = {
+        "read": image.seconds + record.raising,
+        "decide": slabs.seconds,
+        "write": outputs.seconds,
+    }
     return Segmentation(
         found.labels, found.probabilities, record.report(outputs, spent), found.uncertainty
     )
+
+
+def _source_slabs(
+    volume: Volume, model: Model, settings: SegmentSettings, plan: Plan
+) -> SourceSlabs:
+    """Return what turns scores into slabs of the source."""
+    maps = {"probabilities": settings.probabilities, "uncertainty": settings.uncertainty}
+    if plan.upright is None:
+        return SourceSlabs(plan.placement, model.card, **maps)
+    return UprightSlabs(plan.upright, volume.grid, plan.region, model.card, **maps)
+
+
+def _raised(
+    volume: Volume, model: Model, plan: Plan, record: _Record
+) -> Generator[Progress, None, Volume]:
+    """Bring the region upright; see `preprocess.upright`."""
+    if plan.upright is None:
+        return volume
+    started = time.monotonic()
+    steps = iter_raise(volume, plan.region, plan.upright, model.card.preprocessing)
+    with closing(steps), enough_memory("the volume brought upright"):
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                volume, record.fills = stop.value
+                record.raising = time.monotonic() - started
+                return volume
+            yield record.progress("reading")
 
 
 def _first_window(plan: Plan, slabs: SourceSlabs, outputs: Outputs) -> int:
     """Return the window to begin with: the first that matters to planes not finished yet."""
     if not outputs.resumed:
         return 0
-    if outputs.resumed == plan.placement.region.shape[2]:
+    if outputs.resumed == plan.region.shape[2]:
         return len(plan.boxes)
     plane, axis = slabs.skip(outputs.resumed), plan.placement.slab_axis
     spans = [range(box.start[axis], box.stop[axis]) for box in plan.boxes]
@@ -208,10 +243,18 @@ def _first_window(plan: Plan, slabs: SourceSlabs, outputs: Outputs) -> int:
 
 
 class _Record:
-    """Where a run stands, and what took how long."""
+    """Where a run stands, and what took how long.
+
+    Attributes
+    ----------
+    fills : of the volume, found so far
+    raising : seconds spent bringing the volume upright
+    """
 
     def __init__(self, described: dict[str, Any], plan: Plan) -> None:
         self.described = described
+        self.fills: list[Fill] = []
+        self.raising = 0.0
         self._plan = plan
         self._started = time.monotonic()
         self._network_began = self._started
@@ -241,7 +284,8 @@ class _Record:
             self._network_began = now
         seconds = now - self._network_began
         done, total = self._done, len(self._plan.boxes)
-        return Progress(stage, done, total, seconds, slab, self._first, self._plan)
+        notes = (*filter(None, [self._plan.note]), *(fill.describe() for fill in self.fills))
+        return Progress(stage, done, total, seconds, slab, self._first, self._plan, notes)
 
     def report(self, outputs: Outputs, spent: dict[str, float]) -> dict[str, Any]:
         """Return all that there is to say in the end; `spent` are the seconds of further stages."""
@@ -264,5 +308,8 @@ class _Record:
             "planned_memory_bytes": self._plan.memory,
             "peak_memory_bytes": peak_memory(),
             "model_grid": self._plan.placement.model_grid.describe(),
+            "tilt_degrees": round(self._plan.tilt_degrees, 2),
+            "upright": self._plan.upright is not None,
+            "fills": [asdict(fill) for fill in self.fills],
             "volumes_mm3": outputs.volumes_mm3(),
         }

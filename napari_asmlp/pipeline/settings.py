@@ -32,6 +32,9 @@ class SegmentSettings:
     memory : bytes that the process may use at most; None sets no bound
     compiled : whether a CPU runs blocks compiled for it: seconds once, then faster; takes a C++
         compiler. None runs them where they have been compiled already
+    whole : whether a volume far larger than those of the training is segmented as a whole, by a
+        model that knows its structure in one place only
+    upright : whether a volume is brought upright that is tilted by more than such a model learnt
     """
 
     device: str = "auto"
@@ -43,6 +46,8 @@ class SegmentSettings:
     mirror: bool | None = None
     memory: int | None = None
     compiled: bool | None = None
+    whole: bool = False
+    upright: bool = True
 
     def __post_init__(self) -> None:
         """Refuse an overlap that windows cannot have."""

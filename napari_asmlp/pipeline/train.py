@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_asmlp.card import Place
 from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
 from napari_asmlp.inference import enough_memory
 from napari_asmlp.io.files import check_distinct, check_file, replacing
@@ -26,6 +27,7 @@ from napari_asmlp.provenance import now, peak_memory, versions
 from napari_asmlp.training.claims import Claims
 from napari_asmlp.training.dataset import Case
 from napari_asmlp.training.folds import all_folds
+from napari_asmlp.training.layout import place_of
 from napari_asmlp.training.logs import Logs, LogWriter
 from napari_asmlp.training.recipe import RECIPE, Recipe
 from napari_asmlp.training.samples import check_classes, make_folder
@@ -36,6 +38,7 @@ from napari_asmlp.zoo import label_table, load_segmenter
 _LARGEST_WINDOW = 160
 _USELESS_DICE = 0.1
 _FEW_STEPS = 20
+_PLACES: dict[Place, str] = {"fixed": "at a fixed place", "anywhere": "anywhere"}
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,8 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     names = plan.dataset.label_names
     training, validation = yield from prepare_samples(plan, job.folder)
     notes = [f"no case to train on has label {name!r}" for name in check_classes(training, names)]
+    place, why = place_of(training, len(names))
+    notes += _place_note(job.recipe, place, why)
     torch.manual_seed(job.recipe.seed)
     network, note = _network(job.recipe, start, training[0].image.shape[0], len(names) + 1)
     for text in [*notes, *note]:
@@ -152,7 +157,7 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
         job.recipe, plan.crop, training, validation, job.checkpoint, job.device, resume, record
     )
     history = yield from _logged(run, network, LogWriter(job.logs, list(names.values())))
-    model = Model(_card(job, plan, network), rounded(network))
+    model = Model(_card(job, plan, network, place), rounded(network))
     model = yield from _scored(job, plan, model)
     _write_split(job, plan)
     doubts = doubts_about(model.card, history)
@@ -299,7 +304,15 @@ def rounded(network: Asmlp) -> Asmlp:
     return network.eval()
 
 
-def _card(job: TrainJob, plan: TrainPlan, network: Asmlp) -> Card:
+def _place_note(recipe: Recipe, place: Place, why: str) -> list[str]:
+    """Say what volumes the model will take, where the recipe leaves that to the labels."""
+    if recipe.place != "auto":
+        return []
+    taken = "volumes of any extent" if place == "anywhere" else "volumes such as these"
+    return [f"labels lie {_PLACES[place]} ({why}): the model will take {taken}"]
+
+
+def _card(job: TrainJob, plan: TrainPlan, network: Asmlp, place: Place) -> Card:
     recipe, names = job.recipe, plan.dataset.label_names
     x, y, z = np.max(plan.extents_mm, axis=0).round(2).tolist()
     spacing = plan.preprocessing.spacing or (1.0, 1.0, 1.0)
@@ -317,6 +330,8 @@ def _card(job: TrainJob, plan: TrainPlan, network: Asmlp) -> Card:
         window=(window[0], window[1], window[2]),
         preprocessing=plan.preprocessing,
         field_of_view_mm=(x, y, z),
+        place=place if recipe.place == "auto" else recipe.place,
+        tilt_degrees=round(plan.tilt_degrees, 2),
         licence=recipe.licence,
         attribution=recipe.attribution,
         training_data=f"{recipe.training_data or plan.dataset.name}:"

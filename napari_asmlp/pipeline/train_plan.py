@@ -29,6 +29,7 @@ class TrainPlan:
     ----------
     crop : voxels of a training crop
     extents_mm : of the cases trained on, on the model grid
+    tilt_degrees : the strongest of these cases
     """
 
     dataset: Dataset
@@ -36,6 +37,7 @@ class TrainPlan:
     preprocessing: Preprocessing
     crop: tuple[int, int, int]
     extents_mm: list[tuple[float, float, float]]
+    tilt_degrees: float
 
     def data(self) -> dict[str, Any]:
         """Return plain values of what is learnt from: a resumed run must find the same."""
@@ -99,7 +101,8 @@ def make_train_plan(
     )
     placed = [place(grid, preprocessing).model_grid for grid in grids]
     crop = recipe.crop or crop_shape(placed, recipe)
-    return TrainPlan(dataset, parts, preprocessing, crop, [grid.extent_mm for grid in placed])
+    extents, tilt = [grid.extent_mm for grid in placed], max(grid.tilt_degrees for grid in grids)
+    return TrainPlan(dataset, parts, preprocessing, crop, extents, tilt)
 
 
 def prepare_samples(

@@ -9,8 +9,8 @@ The rule, by what a model's card says of its input (`napari_asmlp.card.Classifie
    in mm until it fits in (`framing`).
 3. Intensities are clipped and standardised: those of a volume by what the input shows, those of an
    object by the voxels of all objects of its volume, so that bright objects stay brighter than dark
-   ones. NaN and infinities are the lowest finite value, and so is all beyond the volume. A shape is
-   1 inside and 0 outside, a voxel cut by its border lies between.
+   ones. Fill values are left out (`fills`). NaN and infinities are the lowest ordinary value, as is
+   all beyond the volume. A shape is 1 inside and 0 outside, a voxel cut by its border lies between.
 4. Channels are the intensities, then the shape, then how thick it is (where the card says so), then
    measurements of the shape (where it names some), repeated in each patch.
 """
@@ -27,8 +27,9 @@ from edt import edt
 from napari_asmlp.card import Measurement, Preprocessing
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.grid import Region
+from napari_asmlp.preprocess.fills import cleaner_of
 from napari_asmlp.preprocess.framing import Frame, make_frame
-from napari_asmlp.preprocess.intensities import lowest_finite, normalise, nothing_finite
+from napari_asmlp.preprocess.intensities import normalise, nothing_finite
 from napari_asmlp.preprocess.objects import (
     INTENSITY_MEASUREMENTS,
     SHAPE_MEASUREMENTS,
@@ -259,14 +260,11 @@ def _moved(region: Region, by: Triple) -> Region:
 
 def _intensities(channel: NDArray[Any], frame: Frame, recipe: ClassifierInput, name: str) -> Floats:
     """Return a channel of a volume within a frame, standardised by what is shown."""
-    lowest = lowest_finite(channel)
-    if lowest is None:
-        raise nothing_finite(name)
-    part = channel[frame.region.slices]
-    if channel.dtype.kind == "f" and not np.isfinite(part).all():
-        part = np.where(np.isfinite(part), part, lowest)
+    cleaner = cleaner_of(channel, recipe.clip, name=name)
+    part, beyond = cleaner.clean(channel[frame.region.slices])
+    left_out = None if beyond is None else frame.forth(beyond) >= 0.5
     steps = Preprocessing(clip=recipe.clip, normalisation=recipe.normalisation)
-    return normalise(frame.forth(part, lowest), steps, name)
+    return normalise(frame.forth(part, cleaner.lowest), steps, name, left_out)
 
 
 def _shape_of(array: NDArray[Any], name: str) -> NDArray[np.bool_]:
@@ -334,9 +332,9 @@ def _channel(
 ) -> _Channel:
     """Standardise by the voxels of all objects; a recipe without percentiles cuts at the ends."""
     inside = array[foreground].astype(np.float64)
-    inside = inside[np.isfinite(inside)]
-    lowest = lowest_finite(array)
-    if lowest is None or not inside.size:
+    cleaner = cleaner_of(array, recipe.clip, name=name)
+    inside = inside[np.isfinite(inside) & (inside >= cleaner.low) & (inside <= cleaner.high)]
+    if not inside.size:
         raise nothing_finite(name)
     low, high = np.percentile(inside, recipe.clip or (0, 100)).tolist()
     inside = inside.clip(low, high)
@@ -344,6 +342,6 @@ def _channel(
         return _Channel(array, low, high, 0.0, 1.0)
     mean, deviation = float(inside.mean()), float(inside.std()) or 1.0
     if recipe.clip is None:  # what lies around the objects may be darker and brighter than these
-        low = max(lowest, mean - _FARTHEST * deviation)
+        low = max(cleaner.lowest, mean - _FARTHEST * deviation)
         high = mean + _FARTHEST * deviation
     return _Channel(array, low, high, mean, deviation)

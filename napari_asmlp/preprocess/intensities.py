@@ -3,6 +3,8 @@
 Percentiles are exact: a `Survey` keeps the values beyond them, which are few, and sums up the
 others. The result does not depend on the order of the values: mean and deviation are rounded, to
 far below float32, so that sums which differ in their last digits give the same.
+
+Voxels of a *fill value* (`preprocess.fills`) are left out of the statistics.
 """
 
 from __future__ import annotations
@@ -60,16 +62,16 @@ class Survey:
 
     Parameters
     ----------
-    count : of all values that will come
+    most : values that can come; fewer may
     preprocessing : its clip and normalisation
     """
 
-    def __init__(self, count: int, preprocessing: Preprocessing) -> None:
-        low, high = preprocessing.clip or (0.0, 100.0)
+    def __init__(self, most: int, preprocessing: Preprocessing) -> None:
         self._preprocessing = preprocessing
-        self._ranks = (count - 1) * (low / 100), (count - 1) * (high / 100)
-        self._below = int(self._ranks[0]) + 2  # values kept: up to the one above the percentile
-        self._above = count - int(self._ranks[1])
+        low, high = self._ranks(most)
+        self._below = int(low) + 2  # values kept: up to the one above the percentile
+        self._above = most - int(high)
+        self._count = 0
         self._low: NDArray[Any] | None = None
         self._high: NDArray[Any] | None = None
         self._between = _Moments()
@@ -77,6 +79,7 @@ class Survey:
     def add(self, values: NDArray[Any]) -> None:
         """Take finite values, of any shape and always of one dtype."""
         flat = values.ravel(order="K")
+        self._count += len(flat)
         kept = [part for part in (self._low, self._high) if part is not None]
         merged = np.concatenate([*kept, flat])
         first, stop = self._below, len(merged) - self._above
@@ -93,9 +96,11 @@ class Survey:
         Raises
         ------
         VolumeError
-            If all are equal, and to be standardised.
+            If there are none, or all are equal and to be standardised.
         """
-        low, high = self._percentiles()
+        if not self._count:
+            raise nothing_finite(name)
+        low, high = self.percentiles()
         wants_clip = self._preprocessing.clip is not None
         # Else the volume is sparse, and clipping would leave nothing of it.
         clip = (low, high) if wants_clip and low < high else None
@@ -112,14 +117,19 @@ class Survey:
         mean = round(mean / deviation * _ROUNDING) / _ROUNDING * deviation
         return Scaling(clip, offset, span, mean, deviation)
 
+    def percentiles(self) -> tuple[float, float]:
+        """Return the percentiles that are clipped to, or the smallest and the largest value."""
+        tails = np.sort(self._tails())
+        low, high = self._ranks(self._count)
+        return _at(tails, low), _at(tails, high - self._between.count)
+
     def _tails(self) -> NDArray[np.float64]:
         parts = [part for part in (self._low, self._high) if part is not None]
         return np.concatenate(parts).astype(np.float64)
 
-    def _percentiles(self) -> tuple[float, float]:
-        tails = np.sort(self._tails())
-        low, high = self._ranks
-        return _at(tails, low), _at(tails, high - self._between.count)
+    def _ranks(self, count: int) -> tuple[float, float]:
+        low, high = self._preprocessing.clip or (0.0, 100.0)
+        return (count - 1) * (low / 100), (count - 1) * (high / 100)
 
 
 def scalings(surveys: Sequence[Survey], preprocessing: Preprocessing, name: str) -> list[Scaling]:
@@ -164,7 +174,10 @@ class _Moments:
 
 
 def normalise(
-    channel: NDArray[Any], preprocessing: Preprocessing, name: str = "volume"
+    channel: NDArray[Any],
+    preprocessing: Preprocessing,
+    name: str = "volume",
+    left_out: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Clip and standardise the intensities of one channel, in training and inference alike.
 
@@ -179,6 +192,8 @@ def normalise(
         Its clip and normalisation, with statistics over all voxels.
     name : str
         Of the volume, for messages.
+    left_out : bool array (X, Y, Z), or None
+        Voxels that do not count in the statistics: those of a fill value, see `preprocess.fills`.
 
     Raises
     ------
@@ -187,16 +202,19 @@ def normalise(
     """
     values = np.array(channel, dtype=np.float64, order="C")
     lowest = lowest_finite(values)
-    if lowest is None:
+    counted = values.size if left_out is None else int(np.count_nonzero(~left_out))
+    if lowest is None or not counted:
         raise nothing_finite(name)
     fill_infinite(values, lowest)
-    survey = Survey(values.size, preprocessing)
-    survey.add(values)
+    survey = Survey(counted, preprocessing)
+    survey.add(values if left_out is None else values[~left_out])
     return survey.scaling(name).apply(values).astype(np.float32)
 
 
 def lowest_finite(values: NDArray[Any]) -> float | None:
-    """Return the smallest finite value; None where there is none."""
+    """Return the smallest finite value, of an array of any real dtype; None where there is none."""
+    if values.dtype.kind != "f":
+        return float(values.min()) if values.size else None
     lowest = np.min(values, where=np.isfinite(values), initial=np.inf)
     return None if np.isinf(lowest) else float(lowest)
 

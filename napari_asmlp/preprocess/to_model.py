@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_asmlp.io.planes import Planes, open_planes
-from napari_asmlp.preprocess.intensities import (
-    Scaling,
-    Survey,
-    fill_infinite,
-    lowest_finite,
-    nothing_finite,
-    scalings,
-)
+from napari_asmlp.preprocess.fills import Cleaner, Fill
+from napari_asmlp.preprocess.intensities import Scaling, Survey, scalings
 from napari_asmlp.preprocess.interpolation import Resampler
 
 if TYPE_CHECKING:
@@ -70,6 +64,7 @@ class ModelImage:
     Parameters
     ----------
     volume, placement, preprocessing : as for `to_model_grid`
+    counts_nan : whether NaN and infinities count in the statistics, as the smallest value
 
     Attributes
     ----------
@@ -77,7 +72,14 @@ class ModelImage:
     seconds : spent so far
     """
 
-    def __init__(self, volume: Volume, placement: Placement, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        placement: Placement,
+        preprocessing: Preprocessing,
+        *,
+        counts_nan: bool = True,
+    ) -> None:
         self.shape = (volume.channels, *placement.model_grid.shape)
         self.seconds = 0.0
         self._name, self._preprocessing = volume.name, preprocessing
@@ -88,7 +90,14 @@ class ModelImage:
             given, wanted = placement.canonical_grid.shape, placement.model_grid.shape
             self._resampler = Resampler(given, wanted, self._axis)
         self._scalings: list[Scaling] = []
-        self._lowest = [0.0] * volume.channels
+        self._cleaners = [
+            Cleaner(n, volume.name, counts_nan=counts_nan) for n in range(volume.channels)
+        ]
+
+    @property
+    def fills(self) -> list[Fill]:
+        """Fill values, once the survey is done."""
+        return [fill for cleaner in self._cleaners for fill in cleaner.fills]
 
     def survey(self) -> Iterator[float]:
         """Find out how to scale each channel.
@@ -103,40 +112,49 @@ class ModelImage:
         VolumeError
             If a channel is constant or holds no finite value, or the file is damaged.
         """
-        lowest = yield from self._pass()
-        if lowest is not None:  # some are not finite: again, with these in their places
-            self._lowest = lowest
-            yield from self._pass()
+        # Where something stands for no value: again, with an ordinary value in its place.
+        while (yield from self._pass()):
+            pass
         self._source.check_rest()
 
-    def _pass(self) -> Generator[float, None, list[float] | None]:
-        """Go over all planes; return the least of each channel if it was not known and matters."""
+    def _pass(self) -> Generator[float, None, bool]:
+        """Go over all planes; tell whether that has to be done again."""
         count = int(np.prod(self.shape[1:]))
-        surveys = [Survey(count, self._preprocessing) for _ in range(self.shape[0])]
-        lowest: list[float | None] = [None] * self.shape[0]
-        infinite = False
+        surveys = [Survey(count, self._preprocessing) for _ in self._cleaners]
+        noted = range(0)
         whole = range(self.shape[1 + self._axis])
         for done, planes in enumerate(parts := list(self._split(whole))):
             yield done / len(parts)
             started = time.monotonic()
-            raw = self._source.take(self._needed(planes))
-            for n, channel in enumerate(raw):
-                if channel.dtype.kind == "f":
-                    least = lowest_finite(channel)
-                    found = [v for v in (lowest[n], least) if v is not None]
-                    lowest[n] = min(found, default=None)
-                    values = channel.astype(np.float64)
-                    infinite |= fill_infinite(values, self._lowest[n])
-                    channel = values
-                surveys[n].add(self._resampled(channel, planes))
+            raw = self._source.take(needed := self._needed(planes))
+            fresh = self._fresh(needed, noted)
+            for cleaner, survey, channel in zip(self._cleaners, surveys, raw, strict=True):
+                cleaner.note(channel[fresh])
+                values, left_out = cleaner.clean(channel)
+                values = self._resampled(values, planes)
+                survey.add(values if left_out is None else values[self._counts(left_out, planes)])
+            noted = needed
             self.seconds += time.monotonic() - started
-        if infinite and self._lowest != lowest:
-            known = [value for value in lowest if value is not None]
-            if len(known) < len(lowest):
-                raise nothing_finite(self._name)
-            return known
-        self._scalings = scalings(surveys, self._preprocessing, self._name)
-        return None
+        again = [c.learn(s.percentiles) for c, s in zip(self._cleaners, surveys, strict=True)]
+        if not any(again):
+            self._scalings = scalings(surveys, self._preprocessing, self._name)
+        return any(again)
+
+    def _fresh(self, needed: range, noted: range) -> tuple[slice, ...]:
+        """Return which of the planes needed were not among those of the part before."""
+        start, stop = needed.start, needed.stop
+        if noted and self._backwards:
+            stop = min(stop, noted.start)
+        elif noted:
+            start = max(start, noted.stop)
+        index = [slice(None)] * 3
+        index[self._axis] = slice(start - needed.start, max(start, stop) - needed.start)
+        return tuple(index)
+
+    def _counts(self, left_out: NDArray[np.bool_], planes: range) -> NDArray[np.bool_]:
+        """Return which voxels of the model grid count in the statistics."""
+        counts: NDArray[np.bool_] = self._resampled(left_out.astype(np.float64), planes) < 0.5
+        return counts
 
     def planes(self, wanted: range) -> NDArray[np.float32]:
         """Return planes on the model grid, (C, ...), in the order of the file from call to call.
@@ -157,10 +175,8 @@ class ModelImage:
             index[self._axis] = slice(part.start - wanted.start, part.stop - wanted.start)
             raw = self._source.take(self._needed(part))
             for n, channel in enumerate(raw):
-                values = channel.astype(np.float64, order="C")
-                if channel.dtype.kind == "f":
-                    fill_infinite(values, self._lowest[n])
-                values = self._resampled(values, part)
+                cleaned, _ = self._cleaners[n].clean(channel)
+                values = self._resampled(cleaned.astype(np.float64, order="C", copy=False), part)
                 image[n][tuple(index)] = self._scalings[n].apply(values)
         self.seconds += time.monotonic() - started
         return image

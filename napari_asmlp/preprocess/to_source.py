@@ -15,7 +15,7 @@ from napari_asmlp.preprocess.interpolation import lerp, neighbours
 from napari_asmlp.volume import smallest_unsigned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari_asmlp.preprocess.interpolation import Neighbours
     from napari_asmlp.preprocess.placement import Placement
     from napari_asmlp.volume import Labels
+
+    _Turn = Callable[[NDArray[Any]], NDArray[Any]]
 
 # Numbers: of a slab of labels to decide, of a slab of probabilities to return, and of each output
 # to work on at a time, which stays in the cache.
@@ -183,14 +185,18 @@ class SourceSlabs:
         across = 1 if self._axis == 0 else 0
         blocks = [self._block(box, given) for box in self._boxes(planes, across)]
         joined = [np.concatenate(part, axis=across - 3) for part in zip(*blocks, strict=True)]
-        undo = self._placement.orientation.undo
-        labels = np.ascontiguousarray(undo(joined.pop(0)))
-        found = [np.ascontiguousarray(undo(np.moveaxis(part, 0, -1))) for part in joined]
-        probabilities = found.pop(0) if self._with_probabilities else None
-        uncertainty = found.pop(0) if self._with_uncertainty else None
+        region = self._placement.source_region(planes)
+        return self._made(region, joined, self._placement.orientation.undo)
+
+    def _made(self, region: Region, found: Sequence[NDArray[Any]], undo: _Turn) -> Slab:
+        """Return a slab of what `_answers` gives, turned as the file is."""
+        last = (part if part.ndim == 3 else np.moveaxis(part, 0, -1) for part in found)
+        labels, *maps = (np.ascontiguousarray(undo(part)) for part in last)
+        probabilities = maps.pop(0) if self._with_probabilities else None
+        uncertainty = maps.pop(0) if self._with_uncertainty else None
         if uncertainty is not None and uncertainty.shape[-1] == 1:
             uncertainty = uncertainty[..., 0]
-        return Slab(self._placement.source_region(planes), labels, probabilities, uncertainty)
+        return Slab(region, labels, probabilities, uncertainty)
 
     def _boxes(self, planes: range, across: int) -> Iterator[list[range]]:
         """Split canonical planes into rows across them, small enough for the cache."""
@@ -208,21 +214,31 @@ class SourceSlabs:
         """
         cuts = [_cut_around(*pair) for pair in zip(self._axes, box, strict=True)]
         scores = _taken(given, [needed for needed, _ in cuts])
-        count, softmax = len(self._values), self._softmax
         if self._placement.resamples:
-            chances = np.stack([self._interpolated(part, cuts) for part in self._activated(scores)])
-            found: list[NDArray[Any]] = [
-                decide(chances[:count], self._values, softmax=softmax, above=0.5)
-            ]
-        else:
-            found = [decide(scores[:count], self._values, softmax=softmax, above=0)]
-            if self._with_probabilities or self._with_uncertainty:
-                chances = self._activated(scores)
+            return self._answers(
+                np.stack([self._interpolated(part, cuts) for part in self._activated(scores)])
+            )
+        logits = scores[: len(self._values)]
+        labels = decide(logits, self._values, softmax=self._softmax, above=0)
+        if not (self._with_probabilities or self._with_uncertainty):
+            return [labels]
+        return [labels, *self._maps(self._activated(scores))]
+
+    def _answers(self, chances: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """Return labels, and what else is asked for, that follow from probabilities."""
+        outputs = chances[: len(self._values)]
+        labels = decide(outputs, self._values, softmax=self._softmax, above=0.5)
+        return [labels, *self._maps(chances)]
+
+    def _maps(self, chances: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """Return what is asked for beside the labels: (K, X, Y, Z), then (1 or 2, X, Y, Z)."""
+        found: list[NDArray[Any]] = []
+        count = len(self._values)
         if self._with_probabilities:
             found.append(tempered(chances[:count], self._temperature))
         if self._with_uncertainty:
             found.append(
-                uncertainty_of(chances, count, softmax=softmax, temperature=self._temperature)
+                uncertainty_of(chances, count, softmax=self._softmax, temperature=self._temperature)
             )
         return found
 

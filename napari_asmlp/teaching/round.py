@@ -321,6 +321,7 @@ def taught_model(learnt: Learnt, subjects: Mapping[str, Subject], seed: int) -> 
         network=network.config,
         window=(x, y, z),
         preprocessing=some.preprocessing,
+        tilt_degrees=round(max(one.volume.grid.tilt_degrees for one in subjects.values()), 2),
         recipe={"seed": seed, "steps": learner.steps},
         created=now(),
         versions=versions(),

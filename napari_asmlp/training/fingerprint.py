@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_asmlp.grid import Grid
 from napari_asmlp.model import Intensities
+from napari_asmlp.preprocess.fills import cleaner_of
 from napari_asmlp.training.dataset import Case, read_case
 from napari_asmlp.training.recipe import Recipe
 
@@ -84,12 +85,20 @@ def fixed_intensities(
 
 
 def _labelled_voxels(case: Case) -> NDArray[np.float64]:
-    """Return intensities of up to so many voxels, spread evenly over those with a label: (N, C)."""
+    """Return intensities of up to so many voxels, spread evenly over those with a label: (N, C).
+
+    Voxels of a fill value are left out.
+    """
     image, labels = read_case(case)
     found = np.flatnonzero(labels.array())
     some = found[np.linspace(0, len(found) - 1, min(len(found), _VOXELS_PER_CASE)).astype(np.intp)]
-    voxels = image.array().reshape(math.prod(labels.grid.shape), -1)[some]
-    return voxels.astype(np.float64)
+    channels = image.array().reshape(math.prod(labels.grid.shape), -1)
+    voxels = channels[some].astype(np.float64)
+    measured = np.ones(len(voxels), bool)
+    for n, values in enumerate(voxels.T):
+        cleaner = cleaner_of(channels[:, n], _CT_PERCENTILES, n, image.name)
+        measured &= (values >= cleaner.low) & (values <= cleaner.high)
+    return voxels[measured]
 
 
 def _scaling(values: NDArray[np.float64]) -> Intensities | None:

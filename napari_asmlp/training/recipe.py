@@ -94,6 +94,9 @@ class Recipe(BaseRecipe):
     fold : ``K/N``: part K of N, by the cases' content, is held out of training; ``all`` trains on
         everything; ``auto`` holds out one of five parts, one of three or four cases, none of fewer
     foreground : how often a crop is centred on a labelled voxel, each label as often as the others
+    place : ``fixed`` for a structure at one place in volumes such as those of the training: one of
+        over twice their extent then needs a region; ``anywhere`` for what may lie anywhere in
+        larger volumes, as cells do; ``auto`` decides by the labels (`training.layout`)
     patience : epochs without a better Dice on the cases held out, after which the run stops; the
         best weights are then shipped. None runs to the end and ships the last
     """
@@ -107,6 +110,7 @@ class Recipe(BaseRecipe):
     validate_every: Positive = 2
     patience: Positive | None = None
     compiled: bool = False
+    place: Literal["auto", "fixed", "anywhere"] = "auto"
     fold: str = "auto"
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ from napari_asmlp.volume import Volume
 
 _PLACES_PER_CLASS = 1000
 PREPROCESSING = pydantic.TypeAdapter(Preprocessing)
-_VERSION = 1  # of what is written here
+_VERSION = 2  # of what is written here
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,31 @@ def test_the_same_labels_bit_for_bit(call, recorded):
     assert now["settings"]["mirror"] and now["settings"]["region"] == "1:13,0:18,2:12"
 
 
+def test_a_whole_and_tilted_volume_with_a_fill_value(call, tmp_path):
+    image, turn = ball(0)[0], np.radians(40)
+    image[:2] = -9999
+    affine = np.eye(4)
+    affine[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    nibabel.save(nibabel.Nifti1Image(image, affine), tmp_path / "scan.nii.gz")
+    save_model(small_model(field_of_view_mm=(5.0, 5.0, 5.0)), tmp_path / "m.safetensors")
+    words = ("segment", "scan.nii.gz", "--model", "m.safetensors", "-o", "l.nii.gz")
+    status, err = call(*words)
+    assert (status, "--whole" in err, err.count("\n")) == (2, True, 1)
+    assert call(*words, "--whole", "--region", "1:5,:,:")[0] == 2
+    status, err = call(*words, "--whole")
+    assert status == 0
+    notes = [line for line in err.splitlines() if line.startswith("scan.nii.gz: ")]
+    assert "tilted by 40°" in notes[0] and "14.3 % of the voxels are -9999" in notes[1]
+    status, err = call("replay", "l.nii.gz.json", "-o", "again.nii.gz")
+    assert status == 0 and err.endswith("the labels are those of l.nii.gz\n")
+    record = json.loads((tmp_path / "again.nii.gz.json").read_text())
+    assert record["upright"] and record["settings"]["whole"]
+    del record["settings"]["upright"]  # as older versions wrote it
+    (tmp_path / "again.nii.gz.json").write_text(json.dumps(record))
+    status, err = call("replay", "again.nii.gz.json", "-o", "old.nii.gz")
+    assert status == 0 and "upright was True, now False" in err
+
+
 def test_without_a_name_it_lies_beside_the_record(call, recorded):
     kept = (recorded / "l.nii.gz.json").read_bytes()
     (recorded / "l.nii.gz").unlink()

@@ -63,8 +63,11 @@ def test_memory_bounds_the_crop():
     assert x * y * z <= 268_435 < (x + 2) * (y + 2) * z
 
 
-def ct_dataset(folder):
-    """Labelled voxels of the first case are 0 ... 999 HU, of the second all 500."""
+def ct_dataset(folder, outside=None):
+    """Labelled voxels of the first case are 0 ... 999 HU, of the second all 500.
+
+    A tenth of the voxels, among them labelled ones, are `outside` the field of view.
+    """
     write_dataset(folder, count=2)
     index = folder / "dataset.json"
     index.write_text(json.dumps(json.loads(index.read_text()) | {"modality": {"0": "CT"}}))
@@ -73,6 +76,9 @@ def ct_dataset(folder):
         labels[:10, :10] = 1
         image = np.full(labels.shape, -1000.0, np.float32)
         image[labels > 0] = values
+        if outside is not None:
+            labels[10:12] = 1
+            image[10:12] = outside
         name = f"ball_{n}.nii.gz"
         nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), folder / "imagesTr" / name)
         nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), folder / "labelsTr" / name)
@@ -87,6 +93,12 @@ def test_ct_has_one_scaling_from_the_labelled_voxels(tmp_path):
     assert (found.low, found.high) == pytest.approx((low, high))
     clipped = values.clip(low, high)
     assert (found.mean, found.deviation) == pytest.approx((clipped.mean(), clipped.std()), rel=1e-5)
+
+
+def test_a_fill_value_does_not_count(tmp_path):
+    plain, filled = ct_dataset(tmp_path / "plain"), ct_dataset(tmp_path / "filled", -9999)
+    found = [fixed_intensities(one.cases, one.channel_names) for one in (plain, filled)]
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("names", [(), ("MRI",), ("CTA",)])

@@ -88,6 +88,7 @@ class FakePipeline:
     hold_at: int | None = None
     fail_at: int | None = None
     error: Exception = field(default_factory=RuntimeError)
+    notes: tuple[str, ...] = ()
     go: Event = field(default_factory=Event)
     closed: Event = field(default_factory=Event)
 
@@ -111,7 +112,8 @@ class FakePipeline:
                 plane = Region((*region.start[:2], k), (*region.stop[:2], k + 1))
                 labels[plane.slices] = 1 + k % 2
                 slab = Slab(plane, labels[plane.slices].copy())
-                yield Progress("segmenting", done + 1, len(planes), 0.1 * (done + 1), slab)
+                seconds = 0.1 * (done + 1)
+                yield Progress("segmenting", done + 1, len(planes), seconds, slab, notes=self.notes)
             return Segmentation(
                 volume.with_labels(labels), None, {"volumes_mm3": {"anterior": 6.0}}
             )

@@ -16,7 +16,9 @@ def card_html(card: Card) -> str:
     facts = []
     if card.mean_dice is not None:
         facts.append(f"Dice {card.mean_dice:.2f}")
-    if card.field_of_view_mm:
+    if card.place == "anywhere":
+        facts.append(unbroken("volumes of any extent"))
+    elif card.field_of_view_mm:
         extent = " × ".join(f"{mm:.0f}" for mm in card.field_of_view_mm)
         facts.append(f"field of view {unbroken(extent + ' mm')}")
     facts.append(unbroken(card.licence))

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_asmlp.errors import AsmlpError, ModelError
 from napari_asmlp.model import Card
+from napari_asmlp.pipeline import FieldOfViewError
 from napari_asmlp.viewer.commands import export_labels_command
 from napari_asmlp.viewer.panel import Panel
 from napari_asmlp.viewer.region import RegionRow
@@ -62,6 +63,8 @@ class SegmentPanel(Panel):
         self._resumption = Resumption()
         self._result: Labels | None = None
         self._failure = ""
+        self._notes: tuple[str, ...] = ()
+        self._goes_on_whole: tuple[Any, Path | None] | None = None  # with which image and model
         self._make_fields()
         self.advanced = Advanced()
         self._make_footer()
@@ -69,7 +72,7 @@ class SegmentPanel(Panel):
         column.addLayout(self._form())
         column.addWidget(self.advanced)
         column.addLayout(self._buttons())
-        for widget in (self.bar, self.status, self.kept_note, self.sizes):
+        for widget in (self.bar, self.status, self.whole_button, self.kept_note, self.sizes):
             column.addWidget(widget)
         column.addStretch()
         self._show_idle("")
@@ -82,13 +85,14 @@ class SegmentPanel(Panel):
     def wish(self) -> Wish:
         """Return what the fields say now."""
         target = self.target.value
+        whole = self._goes_on_whole == (self.image.value, self.model.path)
         return Wish(
             image=self.image.value,
             model=self.model.path,
             card=self.model.card,
             region=self.region.text,
             memory=self.advanced.memory.text(),
-            settings=self.advanced.settings(),
+            settings=replace(self.advanced.settings(), whole=whole),
             target=None if target == _NEW_LAYER else target,
         )
 
@@ -108,6 +112,11 @@ class SegmentPanel(Panel):
         """Segment from the first plane, whatever a stopped run has finished."""
         self._begin(resume=False)
 
+    def segment_whole(self) -> None:
+        """Segment all of a volume that is far larger than those of the training."""
+        self._goes_on_whole = (self.image.value, self.model.path)
+        self.run()
+
     def _begin(self, *, resume: bool) -> None:
         wish = self.wish()
         before = self._resumption.run_of(wish) if resume else None
@@ -121,6 +130,7 @@ class SegmentPanel(Panel):
             show_error(str(error))
             if self._run is None:
                 self._show_idle(str(error))
+                self.whole_button.setVisible(isinstance(error, FieldOfViewError))
             return
         if self._run is not None:  # the later one counts
             self._run.cancel()
@@ -206,6 +216,11 @@ class SegmentPanel(Panel):
             hint("Save the selected labels on the grid of the image file", "export")
         )
         self.export_button.clicked.connect(self._export)
+        self.whole_button = QPushButton("Whole volume")
+        self.whole_button.setToolTip(
+            "Go on without a region. The model may find its structure where there is none"
+        )
+        self.whole_button.clicked.connect(self.segment_whole)
         self.bar = QProgressBar()
         self.status = text_label(Qt.TextFormat.PlainText)
         self.kept_note = text_label(Qt.TextFormat.PlainText)
@@ -241,6 +256,7 @@ class SegmentPanel(Panel):
 
     def _offer(self) -> None:
         """Offer to go on with a stopped run, or say why that cannot be."""
+        self.whole_button.hide()
         if self._run is not None:
             return
         wish = self.wish()
@@ -261,12 +277,17 @@ class SegmentPanel(Panel):
         self.status.setText("Loading the model…")
         self.kept_note.hide()
         self.sizes.setText("")
-        self._failure, self._begun = "", False
+        self.whole_button.hide()
+        self._failure, self._begun, self._notes = "", False, ()
 
     def _show_progress(self, progress: Progress) -> None:
         if not self._begun and progress.plan is not None and progress.plan.lacks_memory:
             show_warning(f"{progress.plan.describe()}: close other programs, or set Memory")
         self._begun = True
+        name = "" if self._running is None else f"{self._running.order.image.name}: "
+        for note in progress.notes[len(self._notes) :]:
+            show_warning(f"{name}{note}")
+        self._notes = progress.notes
         self.bar.setRange(0, progress.total)
         self.bar.setValue(progress.done)
         if self._run is not None and not self._run.is_cancelled:
@@ -291,7 +312,7 @@ class SegmentPanel(Panel):
             self._leave_stopped(run, layer)
             return
         self._resumption.done()
-        self._show_idle("Done")
+        self._show_idle("\n".join(["Done", *self._notes]))
         add_maps(self._viewer, found.maps, layer)
         self.sizes.setText(sizes_html(found.volumes_mm3, run.order.card.labels))
         show_info(f"{layer.name}: {sizes_text(found.volumes_mm3)}")

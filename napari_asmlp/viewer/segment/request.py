@@ -21,6 +21,7 @@ from napari_asmlp.pipeline import (
     Progress,
     Segmentation,
     SegmentSettings,
+    check_extent,
     iter_segment,
     parse_size,
 )
@@ -171,6 +172,8 @@ def resolve(wish: Wish) -> Order:
 
     Raises
     ------
+    FieldOfViewError
+        If the volume is far larger than those of the training, and no region is chosen.
     AsmlpError
         Saying what is missing or wrong, and what to do.
     """
@@ -184,6 +187,7 @@ def resolve(wish: Wish) -> Order:
         region=Region.parse(wish.region, volume.grid.shape) if wish.region.strip() else None,
         memory=parse_size(wish.memory) if wish.memory.strip() else None,
     )
+    check_extent(volume, wish.card, settings)
     if wish.target is not None:
         _check_target(wish.target, wish.image, wish.card)
     return Order(wish.image, volume, wish.model, wish.card, settings, wish.target)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_asmlp.preprocess.fills import cleaner_of
+
 _PERCENTILES = (0.5, 99.8)  # a few bright voxels must not turn the rest black
 _SAMPLE = 1e6  # voxels are enough
 _AIR_OR_LUNG = -500  # HU; no other modality stores values as low, but phase maps and the like
@@ -70,8 +72,14 @@ CT_PRESETS = (
 
 
 def automatic(array: Any) -> Window:
-    """Return the window of nearly all intensities of an array of any number of axes."""
+    """Return the window of nearly all intensities of an array of any number of axes.
+
+    Fill values (`preprocess.fills`) do not count: they would leave no contrast to the others.
+    """
     values = sample(array)
+    if values.size:
+        cleaner = cleaner_of(values, _PERCENTILES)
+        values = values[(values >= cleaner.low) & (values <= cleaner.high)]
     low, high = map(float, np.percentile(values, _PERCENTILES)) if values.size else (0.0, 1.0)
     if high - low <= abs(low) * _ROUNDING:
         low, high = _around(low)

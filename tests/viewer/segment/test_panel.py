@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import dask.array as da
 import napari
@@ -60,6 +61,34 @@ def test_a_run_into_a_new_layer(viewer, panel, pipeline, qtbot, notes):
     assert "anterior 6 mm³" in panel.sizes.text()
     assert any("anterior 6 mm³ (0.01 ml)" in note for note in notes)
     assert panel.run_button.isEnabled()
+
+
+def test_a_refused_volume_goes_on_as_a_whole_by_one_button(
+    viewer, panel, pipeline, qtbot, notes, monkeypatch
+):
+    card = replace(panel.model.card, field_of_view_mm=(1.0, 1.0, 1.0))
+    monkeypatch.setattr(type(panel.model), "card", property(lambda _: card))
+    assert panel.whole_button.isHidden()
+    panel.run()
+    assert "over twice what model 'tiny' was trained on" in panel.status.text()
+    assert not panel.whole_button.isHidden()
+    assert "scan tiny" not in viewer.layers
+    panel.whole_button.click()
+    assert panel.whole_button.isHidden()
+    finish(panel, qtbot)
+    assert planes_of(viewer.layers["scan tiny"]) == PLANES.tolist()
+    assert panel.wish().settings.whole  # for this image and model
+    viewer.add_image(np.zeros((4, 4, 4)), name="other")
+    panel.image.value = viewer.layers["other"]
+    assert not panel.wish().settings.whole
+
+
+def test_what_is_to_know_of_a_volume_is_shown_once(panel, pipeline, qtbot, notes):
+    pipeline.notes = ("15 % of the voxels are -3024",)
+    panel.run()
+    finish(panel, qtbot)
+    assert [note for note in notes if "-3024" in note] == ["scan: 15 % of the voxels are -3024"]
+    assert panel.status.text() == "Done\n15 % of the voxels are -3024"
 
 
 def test_planes_appear_while_it_runs_and_stay_after_cancel(viewer, panel, pipeline, qtbot):

@@ -12,7 +12,7 @@ from napari_asmlp.errors import AsmlpError, GridError, SettingsError
 from napari_asmlp.grid import Region
 from napari_asmlp.model import Card, LabelEntry
 from napari_asmlp.networks.asmlp import AsmlpConfig
-from napari_asmlp.pipeline import Progress, SegmentSettings
+from napari_asmlp.pipeline import FieldOfViewError, Progress, SegmentSettings
 from napari_asmlp.viewer.layers import labels_on
 from napari_asmlp.viewer.segment.card import card_html, sizes_text
 from napari_asmlp.viewer.segment.request import Wish, progress_text, resolve
@@ -21,7 +21,7 @@ from tests.viewer.conftest import ENTRIES
 SHAPE = (10, 20, 30)
 CARD = Card(
     "tiny", "A <small> model.", ENTRIES, AsmlpConfig(out_channels=3), window=(8, 8, 8),
-    field_of_view_mm=(4, 6, 8), licence="CC BY-SA 4.0", scores={"mean": {"all": {"dice": 0.874}}},
+    field_of_view_mm=(15, 20, 8), licence="CC BY-SA 4.0", scores={"mean": {"all": {"dice": 0.874}}},
 )  # fmt: skip
 
 
@@ -41,6 +41,15 @@ def test_a_bare_wish_has_the_defaults(wish, image):
     assert order.volume.grid.shape == SHAPE
     assert order.image is image
     assert order.empty_labels().data.dtype == np.uint8
+
+
+def test_a_volume_of_over_twice_the_extent_needs_a_region_or_consent(wish):
+    card = replace(CARD, field_of_view_mm=(4, 6, 8))
+    with pytest.raises(FieldOfViewError, match=r"30x20x10 mm.*4x6x8 mm.*Whole volume"):
+        resolve(replace(wish, card=card))
+    assert resolve(replace(wish, card=card, region="0:4,:,:")).settings.region
+    assert resolve(replace(wish, card=card, settings=SegmentSettings(whole=True))).settings.whole
+    assert resolve(replace(wish, card=replace(card, place="anywhere")))
 
 
 def test_a_full_wish(wish):
@@ -134,7 +143,8 @@ def test_a_card_in_a_few_lines():
     assert "A &lt;small&gt; model." in html
     assert "#e69f00" in html
     assert "Dice 0.87" in html
-    assert "4&nbsp;×&nbsp;6&nbsp;×&nbsp;8&nbsp;mm" in html
+    assert "15&nbsp;×&nbsp;20&nbsp;×&nbsp;8&nbsp;mm" in html
+    assert "any&nbsp;extent" in card_html(replace(CARD, place="anywhere"))
 
 
 def test_sizes_in_one_line():

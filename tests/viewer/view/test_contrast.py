@@ -75,6 +75,12 @@ def test_ct_is_known_by_its_air(lowest, is_ct):
     assert looks_like_hu(lowest) is is_ct
 
 
+def test_a_fill_value_does_not_widen_the_automatic_window():
+    values = np.random.default_rng(0).permutation(np.arange(1001.0))
+    filled = np.concatenate([values, np.full(200, -3024.0)])
+    assert automatic(filled).limits == automatic(values).limits
+
+
 def test_extremes_are_left_out_of_the_automatic_window():
     values = np.arange(1001.0)  # the n-th thousandth is n
     values[-1] = 1e6
