@@ -17,7 +17,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
-from napari_asmlp.errors import GridError, SettingsError
+from napari_asmlp.errors import AsmlpError, GridError, SettingsError
 from napari_asmlp.grid import Grid, Orientation
 from napari_asmlp.io import base_name
 from napari_asmlp.viewer.colours import label_look
@@ -210,6 +210,24 @@ def check_same_grid(labels: Labels, image: Image) -> None:
             f"labels {labels.name!r} ({ours.describe()}) do not lie on the grid of image"
             f" {image.name!r} ({theirs.describe()}): choose labels of that image"
         )
+
+
+def lies_on(labels: Labels, image: Image) -> bool:
+    """Tell whether labels lie on an image's grid."""
+    try:
+        check_same_grid(labels, image)
+    except AsmlpError:
+        return False
+    return True
+
+
+def is_drawn_on(labels: Labels, image: Image) -> bool:
+    """Tell whether labels were made on an image, and not only lie on a grid like its own."""
+    source = labels.metadata.get(METADATA_KEY)
+    voxels = source.data if isinstance(source, Volume) else None
+    if isinstance(voxels, np.ndarray) and isinstance(image.data, np.ndarray):
+        return np.may_share_memory(voxels, image.data)
+    return voxels is not None and voxels is image.data
 
 
 def channels_beside(layer: Image, others: Iterable[object]) -> list[Image]:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vispy.gloo import gl
+from vispy.gloo import gl  # type: ignore[import-untyped]  # vispy has no types
 
 if TYPE_CHECKING:
     from napari.qt import QtViewer
