@@ -88,6 +88,7 @@ class FakePipeline:
     hold_at: int | None = None
     fail_at: int | None = None
     error: Exception = field(default_factory=RuntimeError)
+    finds_nothing: bool = False
     go: Event = field(default_factory=Event)
     closed: Event = field(default_factory=Event)
 
@@ -109,12 +110,11 @@ class FakePipeline:
                 if done == self.fail_at:
                     raise self.error
                 plane = Region((*region.start[:2], k), (*region.stop[:2], k + 1))
-                labels[plane.slices] = 1 + k % 2
+                labels[plane.slices] = 0 if self.finds_nothing else 1 + k % 2
                 slab = Slab(plane, labels[plane.slices].copy())
                 yield Progress("segmenting", done + 1, len(planes), 0.1 * (done + 1), slab)
-            return Segmentation(
-                volume.with_labels(labels), None, {"volumes_mm3": {"anterior": 6.0}}
-            )
+            sizes = {} if self.finds_nothing else {"anterior": 6.0}
+            return Segmentation(volume.with_labels(labels), None, {"volumes_mm3": sizes})
         finally:
             self.closed.set()
 

@@ -147,8 +147,9 @@ class CompareBox(QWidget):
         names = {**class_names(other), **class_names(layer)}
         self.table.rows.show(overlap_table(found.scores, names))
         self.table.rows.set_stale(False)
-        self._say("" if found.scores else "Both layers are empty")
-        if self.changes.isChecked():
+        differ = bool(found.changes.any())
+        self._say("" if differ else "No voxel differs" if found.scores else "Both layers are empty")
+        if self.changes.isChecked() and differ:
             with current_of(self._viewer).kept():
                 add_labels(self._viewer, changes_layer(layer, other, found.changes))
 

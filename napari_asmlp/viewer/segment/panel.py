@@ -288,6 +288,13 @@ class SegmentPanel(Panel):
     def _end(self, layer: Labels | None, found: Found | None) -> None:
         run, self._run, self._running, self._result = self._running, None, None, layer
         self.correct_button.setEnabled(layer is not None)
+        if run is not None and found is not None and layer is None and not found.volumes_mm3:
+            self._resumption.done()
+            text = f"No label was found in {run.order.image.name!r}: no layer was added"
+            self._show_idle(text)
+            add_maps(self._viewer, found.maps)
+            show_warning(text)
+            return
         if run is None or found is None or layer is None:
             self._leave_stopped(run, layer)
             return
