@@ -197,6 +197,8 @@ def normalise(
 
 def lowest_finite(values: NDArray[Any]) -> float | None:
     """Return the smallest finite value; None where there is none."""
+    if values.dtype.kind != "f":  # whole numbers are finite, and infinity is none of them
+        return float(values.min()) if values.size else None
     lowest = np.min(values, where=np.isfinite(values), initial=np.inf)
     return None if np.isinf(lowest) else float(lowest)
 
