@@ -28,6 +28,7 @@ from napari_asmlp.viewer.layers import (
     labels_on,
     volume_of,
 )
+from napari_asmlp.viewer.plain import add_plain
 from napari_asmlp.viewer.resampling import open_resampling
 from napari_asmlp.viewer.session import attend
 from napari_asmlp.viewer.widgets import main_window
@@ -70,6 +71,12 @@ def resample_command() -> None:
         current = current_of(viewer)
         selected = viewer.layers.selection.active
         open_resampling(viewer, current.labels if is_labels(selected) else current.image)
+
+
+def plain_command() -> None:
+    """Menu: a plain 3D layer of the selected one, such as a pyramid or a time series."""
+    with errors_shown():
+        add_plain(_viewer())
 
 
 def planes_command() -> None:

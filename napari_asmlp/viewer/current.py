@@ -5,9 +5,9 @@ They follow napari's selection:
 - Selected labels are the current labels. Their image is the one that was chosen for them in a
   panel, else the one that they were drawn on, else the current one if they lie on its grid, else
   the first image whose grid they lie on; if there is none, the current image stays.
-- A selected image is the current image. Its labels are those drawn on it, the current ones or else
-  the topmost, else the current labels if they lie on its grid, else the topmost that do; if there
-  are none, the current labels stay.
+- A selected image is the current image. The current labels stay if they lie on its grid and were
+  not drawn on another image, else the topmost labels that were drawn on it are current, else the
+  topmost that lie on its grid; if there are none, the current labels stay.
 - Nothing, several layers, or a layer of another kind selected: both stay.
 - What is deleted is followed by the layer that fits the other one, else by the topmost.
 
@@ -167,9 +167,9 @@ def meant(
             return Meant(chosen, active)
         return Meant(_image_of(active, image, images), active)
     if isinstance(active, Image) and active in images:
-        return Meant(active, _labels_of(active, drawn, labels))
+        return Meant(active, _labels_of(active, drawn, labels, images))
     if image is not None:
-        return Meant(image, drawn or _labels_of(image, None, labels))
+        return Meant(image, drawn or _labels_of(image, None, labels, images))
     drawn = drawn or next(iter(labels), None)
     return Meant(_image_of(drawn, None, images), drawn)
 
@@ -192,8 +192,15 @@ def _image_of(labels: Labels | None, now: Image | None, images: Sequence[Image])
     return next(iter(fitting), now or last)
 
 
-def _labels_of(image: Image, now: Labels | None, labels: Sequence[Labels]) -> Labels | None:
+def _labels_of(
+    image: Image, now: Labels | None, labels: Sequence[Labels], images: Sequence[Image]
+) -> Labels | None:
     """Return the labels of an image."""
-    fitting = [layer for layer in labels if lies_on(layer, image)]
-    fitting.sort(key=lambda layer: (not is_drawn_on(layer, image), layer is not now))
+
+    def rank(layer: Labels) -> tuple[bool, bool]:
+        is_own = is_drawn_on(layer, image)
+        is_anothers = not is_own and any(is_drawn_on(layer, each) for each in images)
+        return layer is not now or is_anothers, not is_own
+
+    fitting = sorted((layer for layer in labels if lies_on(layer, image)), key=rank)
     return next(iter(fitting), now or next(iter(labels), None))

@@ -122,6 +122,10 @@ def test_labels_belong_to_the_image_they_were_drawn_on_though_another_has_its_gr
         assert meant(viewer) == (name, layer.name)
     viewer.layers.selection.active = patients[1]
     assert meant(viewer) == ("bob", "bob labels")
+    opened = viewer.add_labels(np.zeros(HERE, np.uint8), name="opened")
+    viewer.layers.selection.active = patients[0]
+    assert meant(viewer) == ("ann", "opened")  # of nobody else: the brush may be in hand
+    viewer.layers.remove(opened)
     current_of(viewer).choose(patients[0])
     viewer.layers.selection.active = drawn[0]
     current_of(viewer).choose(patients[1])
