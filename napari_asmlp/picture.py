@@ -36,6 +36,7 @@ def overview(image: Volume, labels: Volume, table: Sequence[LabelEntry]) -> Imag
     spacing = image.grid.reoriented(turn).spacing
     voxels, values = turn.apply(image.array()), turn.apply(labels.array())
     voxels = voxels[..., 0] if voxels.ndim == 4 else voxels
+    voxels = voxels.astype(np.result_type(voxels.dtype, np.float32), copy=False)
     if values.any():
         centre = [round(float(axis.mean())) for axis in np.nonzero(values)]
     else:

@@ -74,6 +74,8 @@ def iter_resample(
         raise SettingsError(f"interpolation {interpolation!r}: known are {known}")
     order = 0 if volume.kind == "labels" else _ORDERS[interpolation]
     source = volume.array()
+    if source.dtype == np.float16:  # which scipy does not take
+        source = source.astype(np.float32)
     matrix = np.linalg.inv(volume.grid.affine) @ grid.affine
     out = np.empty(
         (*grid.shape, *source.shape[3:]), source.dtype if order == 0 else np.float32, order="F"

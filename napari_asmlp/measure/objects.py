@@ -129,7 +129,8 @@ def iter_measure(
     """
     scribe = _Scribe(labels, image)
     array = as_labels(labels.array(), labels.name)
-    pieces = cc3d.connected_components(array) if objects else array
+    writable = np.require(array, requirements="W")  # cc3d refuses any other
+    pieces = cc3d.connected_components(writable) if objects else array
     boxes = boxes_of(pieces)
     rows, work, start = [], 0, time.monotonic()
     yield MeasureProgress(0, len(boxes), 0.0)

@@ -18,6 +18,7 @@ from napari_asmlp.io import read_volume
 from napari_asmlp.io.formats import FORMATS
 from napari_asmlp.io.names import find_names, read_names
 from napari_asmlp.viewer.camera import show_upright
+from napari_asmlp.viewer.current import current_of
 from napari_asmlp.viewer.export.dialog import ExportDialog
 from napari_asmlp.viewer.layers import (
     METADATA_KEY,
@@ -27,6 +28,7 @@ from napari_asmlp.viewer.layers import (
     labels_on,
     volume_of,
 )
+from napari_asmlp.viewer.plain import add_plain
 from napari_asmlp.viewer.resampling import open_resampling
 from napari_asmlp.viewer.session import attend
 from napari_asmlp.viewer.widgets import main_window
@@ -41,7 +43,7 @@ _FILTER = f"Volumes ({' '.join('*' + f.suffix for f in FORMATS)});;All files (*)
 
 
 def new_labels_command() -> None:
-    """Menu: empty labels on the grid of the selected image."""
+    """Menu: empty labels on the grid of the current image."""
     with errors_shown():
         new_labels(_viewer())
 
@@ -56,18 +58,25 @@ def open_labels_command() -> None:
 
 
 def export_labels_command() -> None:
-    """Menu: the selected labels as a file, in a dialog that stays in front of the window."""
+    """Menu: the current labels as a file, in a dialog that stays in front of the window."""
     with errors_shown():
         viewer = _viewer()
-        ExportDialog(viewer, selected_labels(viewer), main_window()).open()
+        ExportDialog(viewer, current_labels(viewer), main_window()).open()
 
 
 def resample_command() -> None:
     """Menu: a volume onto the grid of an image, in a dialog."""
     with errors_shown():
         viewer = _viewer()
-        active = viewer.layers.selection.active
-        open_resampling(viewer, active if isinstance(active, Image) or is_labels(active) else None)
+        current = current_of(viewer)
+        selected = viewer.layers.selection.active
+        open_resampling(viewer, current.labels if is_labels(selected) else current.image)
+
+
+def plain_command() -> None:
+    """Menu: a plain 3D layer of the selected one, such as a pyramid or a time series."""
+    with errors_shown():
+        add_plain(_viewer())
 
 
 def planes_command() -> None:
@@ -79,14 +88,16 @@ def planes_command() -> None:
 
 
 def new_labels(viewer: ViewerModel) -> Labels:
-    """Add an empty, selected Labels layer on the grid of the selected image, ready to paint.
+    """Add an empty, selected Labels layer on the grid of the current image, ready to paint.
 
     Raises
     ------
     SettingsError
-        If no image is selected and there is none or more than one, or it is no volume.
+        If there is no image, or it is no volume.
     """
-    image = selected_image(viewer)
+    image = current_of(viewer).image
+    if image is None:
+        raise SettingsError("there is no image to draw on: open a volume first")
     layer = labels_on(image, np.zeros(volume_of(image).grid.shape, np.uint8))
     attend(viewer)
     add_labels(viewer, layer)
@@ -113,39 +124,18 @@ def open_labels(viewer: ViewerModel, path: Path) -> Labels:
     return layer
 
 
-def selected_image(viewer: ViewerModel) -> Image:
-    """Return the image that is meant: the selected one, or the only one.
+def current_labels(viewer: ViewerModel) -> Labels:
+    """Return the current labels.
 
     Raises
     ------
     SettingsError
-        If that is not clear.
+        If there are none.
     """
-    active = viewer.layers.selection.active
-    images = [layer for layer in viewer.layers if isinstance(layer, Image)]
-    if isinstance(active, Image):
-        return active
-    if len(images) != 1:
-        wrong = "there are several images" if images else "there is no image"
-        raise SettingsError(f"{wrong}: select the image layer to draw on")
-    return images[0]
-
-
-def selected_labels(viewer: ViewerModel) -> Labels:
-    """Return the labels that are meant: the selected layer, or the only one.
-
-    Raises
-    ------
-    SettingsError
-        If that is not clear.
-    """
-    active = viewer.layers.selection.active
-    labels = [layer for layer in viewer.layers if is_labels(layer)]
-    if is_labels(active):
-        return active
-    if len(labels) != 1:
-        raise SettingsError("select the labels layer to export")
-    return labels[0]
+    labels = current_of(viewer).labels
+    if labels is None:
+        raise SettingsError("there are no labels: open, paint or segment some first")
+    return labels
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
-from napari_asmlp.errors import GridError, SettingsError
+from napari_asmlp.errors import AsmlpError, GridError, SettingsError
 from napari_asmlp.grid import Grid, Orientation
 from napari_asmlp.io import base_name
 from napari_asmlp.viewer.colours import label_look
@@ -37,6 +37,7 @@ REGION_KEY = "napari_asmlp_region"  # marks the box of a region, which holds no 
 PREVIEW_KEY = "napari_asmlp_preview"  # marks outlines of what an edit would change, the same
 AXIS_LABELS = ("S", "A", "R")
 _ALL_CHANNELS = "napari_asmlp_all_channels"
+PLAIN_MENU = "Layers > Transform > Plain 3D layer"  # see `napari_asmlp.viewer.plain`
 MOST_CHANNELS = 16  # beyond it a layer for each would bury the viewer
 
 _CODES = "".join(AXIS_LABELS)
@@ -212,6 +213,24 @@ def check_same_grid(labels: Labels, image: Image) -> None:
         )
 
 
+def lies_on(labels: Labels, image: Image) -> bool:
+    """Tell whether labels lie on an image's grid."""
+    try:
+        check_same_grid(labels, image)
+    except AsmlpError:
+        return False
+    return True
+
+
+def is_drawn_on(labels: Labels, image: Image) -> bool:
+    """Tell whether labels were made on an image, and not only lie on a grid like its own."""
+    source = labels.metadata.get(METADATA_KEY)
+    voxels = source.data if isinstance(source, Volume) else None
+    if isinstance(voxels, np.ndarray) and isinstance(image.data, np.ndarray):
+        return np.may_share_memory(voxels, image.data)
+    return voxels is not None and voxels is image.data
+
+
 def channels_beside(layer: Image, others: Iterable[object]) -> list[Image]:
     """Return, of some layers, those that show a channel of the same volume as a layer does."""
     whole = layer.metadata.get(_ALL_CHANNELS)
@@ -297,25 +316,45 @@ def _source(layer: Image | Labels) -> Volume | None:
     return source if unmoved else None
 
 
+def check_can_be_plain(layer: Image | Labels) -> None:
+    """Refuse layers that hold no volume, and say how one is made of them.
+
+    Raises
+    ------
+    SettingsError
+        Naming the layer, what is wrong with it, and a command of napari's.
+    """
+    if getattr(layer, "rgb", False):
+        wrong = "is a colour (RGB) picture: right-click it, choose Split RGB"
+    elif layer.ndim < len(AXIS_LABELS):
+        wrong = (
+            f"has {layer.ndim} axes, and a 3D image is needed: select the layers of all its slices,"
+            " right-click them, choose Merge to Stack"
+        )
+    else:
+        return
+    raise SettingsError(f"layer {layer.name!r} {wrong}")
+
+
 def _check_upright(layer: Image | Labels) -> None:
     """Refuse layers whose array is no volume of its own.
 
     Raises
     ------
     SettingsError
-        Naming the layer and what is wrong with it.
+        Naming the layer, what is wrong with it, and what to do.
     """
+    check_can_be_plain(layer)
     if layer.multiscale:
-        wrong = "has several resolutions"
-    elif getattr(layer, "rgb", False):
-        wrong = "is a colour (RGB) picture"
-    elif layer.data.ndim != 3:
-        wrong = f"has {layer.data.ndim} axes"
+        wrong, taken = "has several resolutions", "take its finest level"
+    elif layer.ndim > len(AXIS_LABELS):
+        wrong, taken = f"has {layer.ndim} axes", "take the slice of its first axes that is shown"
     elif _is_turned(layer) or min(layer.scale) <= 0:
         wrong = "is rotated, sheared, mirrored or has an affine of its own"
+        taken = "apply that to its grid"
     else:
         return
-    raise SettingsError(f"layer {layer.name!r} {wrong}: choose a plain 3D image layer")
+    raise SettingsError(f"layer {layer.name!r} {wrong}: select it, choose {PLAIN_MENU} to {taken}")
 
 
 def _is_turned(layer: Image | Labels) -> bool:
@@ -328,21 +367,28 @@ def _is_turned(layer: Image | Labels) -> bool:
 
 
 def _place_mm(layer: Image | Labels) -> Iterable[tuple[float, float]]:
-    """Yield scale and translate along each axis in mm; pixels count as mm.
+    """Yield scale and translate along each axis in mm; raises as `units_mm`."""
+    for scale, offset, mm in zip(layer.scale, layer.translate, units_mm(layer), strict=True):
+        yield float(scale * mm), float(offset * mm)
+
+
+def units_mm(layer: Image | Labels) -> tuple[float, ...]:
+    """Return the mm in a unit of each of a layer's last three axes; pixels count as mm.
 
     Raises
     ------
     SettingsError
         If an axis is not a length.
     """
-    for scale, offset, unit in zip(layer.scale, layer.translate, layer.units, strict=True):
-        if str(unit) == "pixel":
-            yield float(scale), float(offset)
-            continue
-        if not (1 * unit).check("[length]"):
-            raise SettingsError(f"layer {layer.name!r} is measured in {unit}: set its units to mm")
-        mm = (1 * unit).to("mm").magnitude
-        yield float(scale * mm), float(offset * mm)
+    return tuple(_unit_mm(layer.name, unit) for unit in layer.units[-len(AXIS_LABELS) :])
+
+
+def _unit_mm(name: str, unit: Any) -> float:
+    if str(unit) == "pixel":
+        return 1.0
+    if not (1 * unit).check("[length]"):
+        raise SettingsError(f"layer {name!r} is measured in {unit}: set its units to mm")
+    return float((1 * unit).to("mm").magnitude)
 
 
 def _title(volume: Volume) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from napari_asmlp.viewer.current import current_of
 from napari_asmlp.viewer.history.journal import follow
 from napari_asmlp.viewer.history.recover import offer
 from napari_asmlp.viewer.shortcuts import bind_keys, bind_window_keys
 from napari_asmlp.viewer.tilt import watch
-from napari_asmlp.viewer.view.last_edited import follow_edits
 from napari_asmlp.viewer.view.overlay import use_remembered_opacity
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def attend(viewer: ViewerModel) -> None:
     bind_keys(viewer)
     follow(viewer)
     watch(viewer)
-    follow_edits(viewer)
+    current_of(viewer)
     use_remembered_opacity(viewer)
     from napari_asmlp.viewer.planes.show import annotate  # which imports this
 

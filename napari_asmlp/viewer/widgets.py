@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import QSize, Qt
@@ -41,6 +42,14 @@ def shorten(combo: ComboBox) -> None:
     box = combo.native
     box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(_SHOWN_LETTERS)
+
+
+def show_choice(combo: ComboBox, value: Any) -> None:
+    """Bring the choices of a list up to date and show one, if it is among them; emit nothing."""
+    with combo.changed.blocked():
+        combo.reset_choices()
+        if value in combo.choices:
+            combo.value = value
 
 
 def text_label(kind: Qt.TextFormat = Qt.TextFormat.PlainText) -> QLabel:

@@ -89,6 +89,7 @@ class FakePipeline:
     fail_at: int | None = None
     error: Exception = field(default_factory=RuntimeError)
     notes: tuple[str, ...] = ()
+    finds_nothing: bool = False
     go: Event = field(default_factory=Event)
     closed: Event = field(default_factory=Event)
 
@@ -110,13 +111,12 @@ class FakePipeline:
                 if done == self.fail_at:
                     raise self.error
                 plane = Region((*region.start[:2], k), (*region.stop[:2], k + 1))
-                labels[plane.slices] = 1 + k % 2
+                labels[plane.slices] = 0 if self.finds_nothing else 1 + k % 2
                 slab = Slab(plane, labels[plane.slices].copy())
                 seconds = 0.1 * (done + 1)
                 yield Progress("segmenting", done + 1, len(planes), seconds, slab, notes=self.notes)
-            return Segmentation(
-                volume.with_labels(labels), None, {"volumes_mm3": {"anterior": 6.0}}
-            )
+            sizes = {} if self.finds_nothing else {"anterior": 6.0}
+            return Segmentation(volume.with_labels(labels), None, {"volumes_mm3": sizes})
         finally:
             self.closed.set()
 

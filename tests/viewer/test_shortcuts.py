@@ -167,9 +167,10 @@ def test_without_labels_a_key_says_so(notes):
 # Edits by keys
 
 
-def test_undo_finds_the_labels_that_were_edited_last(viewer):
+def test_undo_is_of_the_labels_that_were_selected_last(viewer):
     first = viewer.layers["labels"]
     second = viewer.add_labels(np.zeros((3, 4, 5), np.uint8), name="second")
+    viewer.layers.selection.active = first
     one, other = (np.array([[0], [0], [n]]) for n in range(2))
     first.data_setitem(tuple(one), 1)
     second.data_setitem(tuple(one), 2)
@@ -187,7 +188,7 @@ def test_undo_finds_the_labels_that_were_edited_last(viewer):
     assert viewer.status == "second: no edit"
     viewer.layers.remove(second)
     viewer.layers.selection.active = viewer.layers[0]
-    actions.undo(viewer)  # the last edited ones have gone
+    actions.undo(viewer)  # the last selected ones have gone
     assert first.data[0, 0].tolist() == [1, 0, 0, 0, 0]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.utils.colormaps import Colormap, label_colormap
 
+from napari_asmlp.viewer.current import current_of
 from napari_asmlp.viewer.layers import add_labels, image_layer_data, labels_on
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ def add_map(viewer: ViewerModel, volume: Volume, name: str) -> Image:
         "blending": "additive",
         "contrast_limits": (-most, most),
     }
-    active = viewer.layers.selection.active
-    layer: Image = viewer.add_image(data, **{**attributes, **look})
-    viewer.layers.selection.active = active
+    with current_of(viewer).kept():
+        layer: Image = viewer.add_image(data, **{**attributes, **look})
     return layer
 
 

@@ -61,12 +61,10 @@ class MixerPanel(Panel):
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
-        # not napari's proxy of it, whose layers are other objects at each look
-        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.book = Book(coloured=recall(_COLOUR_KEY, True))
         self._whole: tuple[Order, Item] | None = None  # of an image or a region
         self.picked = Picked(self._viewer, self)
-        self.sources = Sources(self._viewer)
+        self.sources = Sources(self._viewer, self.current)
         self.by_model = ModelBox(self._viewer, self._image)
         self.teach = TeachBox()
         self.running = RunRow()
@@ -100,16 +98,21 @@ class MixerPanel(Panel):
 
     def reset_choices(self, _event: Any = None) -> None:
         """Follow the viewer's layers; napari calls this when they change."""
-        self.sources.reset()
+        super().reset_choices()
         layers = self._viewer.layers
         self.book.forget_all_but(layer for layer in layers if isinstance(layer, Labels))
         if self.running.about is not None and self.running.about not in layers:
             self.cancel()
 
+    def follow_current(self) -> None:
+        """Turn to the objects of the current labels, in the current image."""
+        self.sources.follow()
+        self._follow_sources()
+
     def opened(self) -> None:
         """Follow the viewer."""
         self.by_model.region.follow()
-        self._follow_sources()
+        self.follow_current()
 
     def closed(self) -> None:
         """Stop what runs, and give mouse and keys back to the viewer."""
@@ -282,7 +285,7 @@ class MixerPanel(Panel):
     def _add_objects(self, layer: Labels, found: NDArray[Any]) -> str:
         if layer not in self._viewer.layers:
             return f"Labels {layer.name!r} have been removed"
-        self.sources.labels_combo.value = add_objects(self._viewer, layer, found)
+        add_objects(self._viewer, layer, found)
         return f"{int(found.max()):,} objects"
 
     def _add_map(self, item: Item, volume: Volume) -> str:
@@ -306,8 +309,9 @@ class MixerPanel(Panel):
     def _open_measure(self) -> None:
         window = getattr(self._viewer, "window", None)
         if window is not None:
-            _, panel = window.add_plugin_dock_widget("napari-asmlp", "Measure", tabify=True)
-            panel.layer.value = self.picked.layer
+            window.add_plugin_dock_widget("napari-asmlp", "Measure", tabify=True)
+            if self.picked.layer is not None:
+                self.current.choose(self.picked.layer)
 
     def _show_record(self) -> None:
         record = self.record

@@ -10,34 +10,39 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_asmlp.viewer.layers import is_labels
-from napari_asmlp.viewer.region.row import lies_on
-from napari_asmlp.viewer.widgets import form_layout, shorten
+from napari_asmlp.viewer.widgets import form_layout, shorten, show_choice
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+
+    from napari_asmlp.viewer.current import Current
 
 _NO_IMAGE = "none: shape and size only"
 
 
 class Sources(QWidget):
-    """Choices of an image and of labels.
+    """Choices of an image and of labels: the current ones, but for what only this panel offers.
 
     Parameters
     ----------
     viewer
         Whose layers they are.
+    current
+        Its current layers.
 
     Signals
     -------
-    changed() : another image, or other labels, are chosen
+    changed() : something is chosen that is no other current layer: no image, or a shape
     """
 
     changed = Signal()
 
-    def __init__(self, viewer: ViewerModel) -> None:
+    def __init__(self, viewer: ViewerModel, current: Current) -> None:
         super().__init__()
         self._viewer = viewer
+        self._current = current
         self._with_shapes = False
+        self._instead: Any = None  # of the current image, by the user's choice
         self.image_combo = ComboBox(choices=self._images, tooltip="What is looked at")
         self.labels_combo = ComboBox(
             choices=self._labels, tooltip="Labels whose objects get a class: each value is one"
@@ -54,8 +59,8 @@ class Sources(QWidget):
         self._lay_out()
         for combo in (self.image_combo, self.labels_combo):
             shorten(combo)
-            combo.changed.connect(lambda _: self.changed.emit())
-        self.labels_combo.changed.connect(lambda _: self._guess_image())
+        self.image_combo.changed.connect(self._choose_image)
+        self.labels_combo.changed.connect(self._choose_labels)
 
     @property
     def image(self) -> Image | Labels | None:
@@ -73,17 +78,16 @@ class Sources(QWidget):
         """Let labels stand for the image, as the shape that a model looks at, or no longer."""
         if on != self._with_shapes:
             self._with_shapes = on
-            self.image_combo.reset_choices()
+            self.follow()
 
-    def reset(self) -> None:
-        """Follow the viewer's layers; an image is chosen as soon as there is one."""
-        had_images = any(isinstance(choice, Image) for choice in self.image_combo.choices)
-        self.image_combo.reset_choices()
-        self.labels_combo.reset_choices()
-        first = next((c for c in self.image_combo.choices if isinstance(c, Image)), None)
-        if not had_images and first is not None:
-            self.image_combo.value = first
-            self._guess_image()
+    def follow(self) -> None:
+        """Show the current layers; the user's choice of no image, or a shape, stays."""
+        show_choice(self.image_combo, self._current.image)
+        if self._instead in self.image_combo.choices:
+            show_choice(self.image_combo, self._instead)
+        else:
+            self._instead = None
+        show_choice(self.labels_combo, self._current.labels)
 
     def _lay_out(self) -> None:
         form = form_layout()
@@ -107,12 +111,11 @@ class Sources(QWidget):
     def _labels(self, _combo: Any) -> list[tuple[str, Any]]:
         return [(layer.name, layer) for layer in self._viewer.layers if is_labels(layer)]
 
-    def _guess_image(self) -> None:
-        """Choose the image of other labels, if they do not lie on the chosen one."""
-        labels, image = self.labels, self.image
-        if labels is None or not isinstance(image, Image) or lies_on(labels, image):
-            return
-        images = (choice for choice in self.image_combo.choices if isinstance(choice, Image))
-        fitting = next((each for each in images if lies_on(labels, each)), None)
-        if fitting is not None:
-            self.image_combo.value = fitting
+    def _choose_image(self, chosen: Any) -> None:
+        self._instead = None if isinstance(chosen, Image) else chosen
+        if isinstance(chosen, Image):
+            self._current.choose(chosen)
+        self.changed.emit()
+
+    def _choose_labels(self, chosen: Labels) -> None:
+        self._current.choose(chosen)

@@ -70,7 +70,8 @@ def percentiles_within(
     everything = np.concatenate(found)
     if not everything.size:
         raise SettingsError(f"label {value} is empty: paint some of it, or choose another label")
-    low, high = np.percentile(everything, _PERCENTILES)
+    precise = np.result_type(everything.dtype, np.float32)  # bool and float16 have no percentiles
+    low, high = np.percentile(everything.astype(precise), _PERCENTILES)
     return float(low), float(high)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -14,7 +13,7 @@ from napari_asmlp.viewer.edit.tools import ToolSection
 from napari_asmlp.viewer.edit.undo_row import UndoRow
 from napari_asmlp.viewer.history.edits import Edits
 from napari_asmlp.viewer.panel import Panel
-from napari_asmlp.viewer.widgets import Scrolled, form_layout, line, shorten
+from napari_asmlp.viewer.widgets import Scrolled, form_layout, line, show_choice
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -35,26 +34,26 @@ class EditPanel(Panel):
         super().__init__(napari_viewer)
         self._watched: Labels | None = None
         self._edits: Edits | None = None
-        self.layer = ComboBox(choices=self._labels, tooltip="The labels to edit")
-        self.image = ComboBox(
-            choices=self._images, tooltip="The image that tools and the threshold brush look at"
+        self.layer = self._chooser(self._labels, "The labels to edit")
+        self.image = self._chooser(
+            self._images, "The image that tools and the threshold brush look at"
         )
         self.history = UndoRow()
-        self.segments = SegmentList(napari_viewer)
-        self.brush = BrushRow(napari_viewer)
-        self.tools = ToolSection(napari_viewer, self._chosen, lambda: self.brush.limits)
+        self.segments = SegmentList(self._viewer)
+        self.brush = BrushRow(self._viewer)
+        self.tools = ToolSection(self._viewer, self._chosen, lambda: self.brush.limits)
         self._lay_out()
-        self.layer.changed.connect(self._watch)
-        self.image.changed.connect(self._watch)
         self.segments.listed.connect(self._note_labels)
         self._follow_viewer(on=True)
-        self._watch()
+        self.follow_current()
 
-    def reset_choices(self, _event: Any = None) -> None:
-        """Follow the viewer's layers; napari calls this when they change."""
-        self.layer.reset_choices()
-        self.image.reset_choices()
-        self._watch()
+    def follow_current(self) -> None:
+        """Edit the current labels, by the current image."""
+        layer, image = self.current.labels, self.current.image
+        show_choice(self.layer, layer)
+        show_choice(self.image, image)
+        self._watch_layer(layer)
+        self.brush.follow(layer, image)
 
     def closed(self) -> None:
         """Give up what is being computed, and let go of the layer and the sliders."""
@@ -66,12 +65,11 @@ class EditPanel(Panel):
     def opened(self) -> None:
         """Follow the layer and the sliders."""
         self._follow_viewer(on=True)
-        self._watch()
+        self.follow_current()
 
     def _lay_out(self) -> None:
         layers = form_layout()
         for title, combo in (("Labels", self.layer), ("Image", self.image)):
-            shorten(combo)
             layers.addRow(title, combo.native)
         inside = QWidget()
         column = QVBoxLayout(inside)
@@ -89,15 +87,8 @@ class EditPanel(Panel):
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(area)
 
-    def _watch(self, _layer: Any = None) -> None:
-        layer, image = self._chosen()
-        self._watch_layer(layer)
-        self.brush.follow(layer, image)
-
     def _chosen(self) -> tuple[Labels | None, Image | None]:
-        """Return the layers chosen, themselves: a panel is given proxies, each time another."""
-        layer, image = self.layer.value, self.image.value
-        return getattr(layer, "__wrapped__", layer), getattr(image, "__wrapped__", image)
+        return self.current.labels, self.current.image
 
     def _watch_layer(self, layer: Labels | None) -> None:
         """Follow another layer."""

@@ -92,6 +92,8 @@ class Edits:
         self._shown: WeakKeyDictionary[Labels, Places] = WeakKeyDictionary()
         self._writing: Iterator[None] | None = None
         self._waiting: deque[bool] = deque()  # undo (True) and redo asked for while writing
+        if not layer.data.dtype.isnative:  # napari 0.9.2 paints 768 for 3 in big-endian uint16
+            layer.data = layer.data.astype(layer.data.dtype.newbyteorder("="))
         self._take(layer)
         self._adopt(layer)
         layer.events.data.connect(self._replaced)

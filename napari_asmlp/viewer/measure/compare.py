@@ -11,6 +11,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_asmlp.viewer.commands import errors_shown
+from napari_asmlp.viewer.current import current_of
 from napari_asmlp.viewer.edit.table import class_names
 from napari_asmlp.viewer.layers import add_labels
 from napari_asmlp.viewer.measure.request import Compared, changes_layer, comparison
@@ -146,9 +147,11 @@ class CompareBox(QWidget):
         names = {**class_names(other), **class_names(layer)}
         self.table.rows.show(overlap_table(found.scores, names))
         self.table.rows.set_stale(False)
-        self._say("" if found.scores else "Both layers are empty")
-        if self.changes.isChecked():
-            add_labels(self._viewer, changes_layer(layer, other, found.changes))
+        differ = bool(found.changes.any())
+        self._say("" if differ else "No voxel differs" if found.scores else "Both layers are empty")
+        if self.changes.isChecked() and differ:
+            with current_of(self._viewer).kept():
+                add_labels(self._viewer, changes_layer(layer, other, found.changes))
 
     def _end(self) -> None:
         task, self._task = self._task, None

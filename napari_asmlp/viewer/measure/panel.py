@@ -25,6 +25,7 @@ from napari_asmlp.measure import Measurement, MeasureProgress
 from napari_asmlp.viewer.colours import colour_of
 from napari_asmlp.viewer.commands import errors_shown
 from napari_asmlp.viewer.export.request import suggested_path
+from napari_asmlp.viewer.layers import lies_on
 from napari_asmlp.viewer.measure.compare import CompareBox
 from napari_asmlp.viewer.measure.flight import fly_to
 from napari_asmlp.viewer.measure.request import measuring
@@ -32,11 +33,10 @@ from napari_asmlp.viewer.measure.rows import Table, measured_table
 from napari_asmlp.viewer.measure.view import MeasureTable, thin_bar
 from napari_asmlp.viewer.measure.watch import Watch
 from napari_asmlp.viewer.panel import Panel
-from napari_asmlp.viewer.region.row import lies_on
 from napari_asmlp.viewer.settings import remembered
 from napari_asmlp.viewer.shortcuts import hint
 from napari_asmlp.viewer.tasks import Task
-from napari_asmlp.viewer.widgets import breakable, form_layout, shorten, text_label
+from napari_asmlp.viewer.widgets import breakable, form_layout, show_choice, text_label
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -57,10 +57,9 @@ class MeasurePanel(Panel):
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
-        # not napari's proxy of it, whose layers are other objects at each look
-        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._watched: Labels | None = None
         self._measured_with: Any = None
+        self._instead: Any = None  # of the current image, by the user's choice
         self._rows: list[Measurement] = []
         self._task: Task | None = None
         self._is_stale = False
@@ -71,23 +70,27 @@ class MeasurePanel(Panel):
         self._lay_out()
         self._listen()
         self._show_idle()
-        self._watch()
+        self.follow_current()
 
     @property
     def is_busy(self) -> bool:
         """Whether it is measuring."""
         return self._task is not None
 
-    def reset_choices(self, _event: Any = None) -> None:
-        """Follow the viewer's layers; napari calls this when they change."""
-        self.layer.reset_choices()
-        self.image.reset_choices()
+    def follow_current(self) -> None:
+        """Measure the current labels, with the current image if they lie on its grid."""
+        layer, image = self.current.labels, self.current.image
+        if layer is not self._watched or self._instead not in (_NO_IMAGE, image):
+            self._instead = None
+        fits = layer is not None and image is not None and lies_on(layer, image)
+        show_choice(self.layer, layer)
+        show_choice(self.image, self._instead or (image if fits else _NO_IMAGE))
         self.compare.reset_choices()
         self._watch()
 
     def opened(self) -> None:
         """Follow the layer."""
-        self._watch()
+        self.follow_current()
 
     def closed(self) -> None:
         """Give up what is being computed, and let go of the layer."""
@@ -141,10 +144,10 @@ class MeasurePanel(Panel):
                 show_info(f"Measurements written to {path}")
 
     def _make_fields(self) -> None:
-        self.layer = ComboBox(choices=self._labels, tooltip="The labels to measure")
-        self.image = ComboBox(
-            choices=lambda _: [(_NO_IMAGE, _NO_IMAGE), *self._images()],
-            tooltip="Whose intensities to measure; on the grid of the labels",
+        self.layer = self._chooser(self._labels, "The labels to measure")
+        self.image = self._chooser(
+            lambda _: [(_NO_IMAGE, _NO_IMAGE), *self._images()],
+            "Whose intensities to measure; on the grid of the labels",
         )
         self.by = remembered(
             ComboBox(choices=[_LABELS, _OBJECTS], tooltip="What a row is about"), _ROWS_KEY
@@ -165,7 +168,6 @@ class MeasurePanel(Panel):
     def _lay_out(self) -> None:
         form = form_layout()
         for name, combo in (("Labels", self.layer), ("Image", self.image), ("Row per", self.by)):
-            shorten(combo)
             form.addRow(name, combo.native)
         form.addRow("Filter", self.filter)
         buttons = QHBoxLayout()
@@ -183,8 +185,8 @@ class MeasurePanel(Panel):
         column.addWidget(self.compare)
 
     def _listen(self) -> None:
-        for combo in (self.layer, self.image, self.by):
-            combo.changed.connect(self._watch)
+        self.by.changed.connect(self._watch)
+        self.image.changed.connect(self._choose_image)
         self.filter.textChanged.connect(self._filter)
         self.table.chosen.connect(self._go)
         self.run_button.clicked.connect(self._toggle)
@@ -200,8 +202,7 @@ class MeasurePanel(Panel):
         """Measure if it is another layer, image or kind of row than before."""
         if self.parent() is None:  # not in a dock yet, or no more
             return
-        layer = self.layer.value
-        self._watch_layer(getattr(layer, "__wrapped__", layer))
+        self._watch_layer(self.current.labels)
         wish = (self._watched, self._image(), self._by_object())
         if wish != self._measured_with:
             self._measured_with = wish
@@ -217,7 +218,6 @@ class MeasurePanel(Panel):
         self._hear(on=True)
         self.compare.clear()
         self.compare.reset_choices()
-        self._guess_image()
 
     def _hear(self, *, on: bool) -> None:
         """Follow names, features and colours of the layer, or no longer."""
@@ -229,17 +229,12 @@ class MeasurePanel(Panel):
             ):
                 (event.connect if on else event.disconnect)(slot)
 
-    def _guess_image(self) -> None:
-        """Choose an image on the grid of the labels, unless one is chosen."""
-        layer, image = self._watched, self._image()
-        if layer is None or (image is not None and lies_on(layer, image)):
-            return
-        fitting = (image for _, image in self._images() if lies_on(layer, image))
-        self.image.value = next(fitting, _NO_IMAGE)
+    def _choose_image(self, chosen: Any) -> None:
+        self._instead = chosen  # one that does not fit is refused, not passed over
+        self.follow_current()
 
     def _image(self) -> Image | None:
-        image = getattr(self.image.value, "__wrapped__", self.image.value)
-        return image if isinstance(image, Image) else None
+        return self.image.value if isinstance(self.image.value, Image) else None
 
     def _by_object(self) -> bool:
         return bool(self.by.value == _OBJECTS)

@@ -10,6 +10,7 @@ from napari_asmlp.errors import SettingsError
 from napari_asmlp.viewer import camera
 from napari_asmlp.viewer.anatomy import Convention
 from napari_asmlp.viewer.planes.annotations import Annotations
+from napari_asmlp.viewer.planes.context import hold_context
 from napari_asmlp.viewer.planes.window import Planes, main_canvas
 from napari_asmlp.viewer.settings import recall
 
@@ -78,7 +79,10 @@ def show_letters(viewer: ViewerModel, on: bool = True) -> None:
 
 
 def annotate(viewer: ViewerModel) -> None:
-    """Draw letters over the main canvas of a viewer that has a window, planes or not."""
+    """Draw letters over the main canvas of a viewer that has a window, planes or not.
+
+    The canvas is protected from a fault of napari's as well.
+    """
     viewer = _bare(viewer)
     if viewer in _alone:
         return
@@ -86,6 +90,7 @@ def annotate(viewer: ViewerModel) -> None:
         canvas = main_canvas(viewer)
     except SettingsError:  # no window, nothing to draw on
         return
+    hold_context(canvas)
     notes = _alone[viewer] = Annotations(canvas)
     notes.has_letters = recall(LETTERS_KEY, True)
     notes.closed.connect(partial(_alone.pop, viewer, None))

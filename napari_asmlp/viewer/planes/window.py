@@ -23,6 +23,7 @@ from napari_asmlp.viewer.anatomy import (
 from napari_asmlp.viewer.camera import convention_of, is_anatomical
 from napari_asmlp.viewer.planes.annotations import Annotations
 from napari_asmlp.viewer.planes.connections import Connections
+from napari_asmlp.viewer.planes.context import hold_context
 from napari_asmlp.viewer.planes.cursor import Cursor
 from napari_asmlp.viewer.planes.twins import Twins
 from napari_asmlp.viewer.region.mouse import listen
@@ -210,6 +211,7 @@ def main_canvas(viewer: ViewerModel) -> QtViewer:
 
 def _plane_view(title: str) -> QtViewer:
     view = QtViewer(ViewerModel(title=title))
+    hold_context(view)
     view.setAcceptDrops(False)  # the main canvas, which it lies in, opens files
     for over in (True, False):  # else napari draws its brush in a corner until the mouse comes
         view.viewer.mouse_over_canvas = over

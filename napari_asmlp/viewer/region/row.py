@@ -22,10 +22,10 @@ from qtpy.QtWidgets import (
 from napari_asmlp.errors import AsmlpError, SettingsError
 from napari_asmlp.grid import Region
 from napari_asmlp.viewer.commands import errors_shown
+from napari_asmlp.viewer.current import current_of
 from napari_asmlp.viewer.layers import (
     check_same_grid,
     index_at,
-    is_labels,
     source_view,
     volume_of,
 )
@@ -252,21 +252,18 @@ class RegionRow(QWidget):
         self.size_label.setText(size_text(region.shape if region else grid.shape, grid))
 
     def _labels_on(self, image: Image) -> Labels:
-        """Return the labels that are meant: the selected ones, or the topmost that fit the image.
+        """Return the current labels.
 
         Raises
         ------
         AsmlpError
-            If there are none, or the selected ones lie on another grid.
+            If there are none, or they lie on another grid.
         """
-        active = self._viewer.layers.selection.active
-        if is_labels(active):
-            check_same_grid(active, image)
-            return active
-        for layer in reversed(self._viewer.layers):
-            if is_labels(layer) and lies_on(layer, image):
-                return layer
-        raise SettingsError(f"there are no labels of image {image.name!r}: open or paint some")
+        layer = current_of(self._viewer).labels
+        if layer is None:
+            raise SettingsError(f"there are no labels of image {image.name!r}: open or paint some")
+        check_same_grid(layer, image)
+        return layer
 
 
 def _around(layer: Labels, *, all_labels: bool) -> Job:
@@ -285,15 +282,6 @@ def _around(layer: Labels, *, all_labels: bool) -> Job:
         return region
 
     return Job(f"region around {layer.name}", steps)
-
-
-def lies_on(labels: Labels, image: Image) -> bool:
-    """Tell whether labels lie on an image's grid."""
-    try:
-        check_same_grid(labels, image)
-    except AsmlpError:
-        return False
-    return True
 
 
 def view_centre(viewer: ViewerModel) -> tuple[float, ...]:

@@ -148,21 +148,27 @@ class LiveLabels:
         edits.commit(packed.step)
         return True
 
-    def finish(self, *, committed: bool = True) -> Labels | None:
+    def finish(self, *, committed: bool = True, complete: bool = False) -> Labels | None:
         """Return the layer that now holds the result, if there is one.
 
-        A preview of a layer that was deleted takes its place, and its name.
+        A preview of a layer that was deleted takes its place, and its name. A new layer in which
+        nothing was found, and nothing painted meanwhile, is taken away.
 
         Parameters
         ----------
         committed
             Whether a preview has been, and is not needed any more.
+        complete
+            Whether the run came to its end.
         """
         self.redraw()
         viewer, target = self._viewer, self._target
         if self._hidden and target is not None and target in viewer.layers:
             target.visible = True
         if not self._done or self.layer not in viewer.layers:
+            return None
+        if target is None and complete and not self.layer.data.any():
+            viewer.layers.remove(self.layer)
             return None
         if target is not None and target not in viewer.layers:
             self.layer.name = target.name
@@ -279,7 +285,9 @@ class LiveRun(QObject):
 
     def _leave(self, *, committed: bool = True) -> None:
         _running.discard(self)
-        self.ended.emit(self._labels.finish(committed=committed), self._result)
+        complete = self._result is not None
+        layer = self._labels.finish(committed=committed, complete=complete)
+        self.ended.emit(layer, self._result)
 
 
 def _packed(

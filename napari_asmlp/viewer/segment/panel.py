@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -23,9 +23,9 @@ from napari_asmlp.errors import AsmlpError, ModelError
 from napari_asmlp.model import Card
 from napari_asmlp.pipeline import FieldOfViewError
 from napari_asmlp.viewer.commands import export_labels_command
+from napari_asmlp.viewer.layers import lies_on
 from napari_asmlp.viewer.panel import Panel
 from napari_asmlp.viewer.region import RegionRow
-from napari_asmlp.viewer.region.row import lies_on
 from napari_asmlp.viewer.segment.advanced import Advanced
 from napari_asmlp.viewer.segment.card import card_html, sizes_html, sizes_text
 from napari_asmlp.viewer.segment.live import LiveLabels, LiveRun
@@ -35,7 +35,7 @@ from napari_asmlp.viewer.segment.request import Found, Wish, progress_text, reso
 from napari_asmlp.viewer.segment.resume import Resumption, Run, room
 from napari_asmlp.viewer.settings import recall, remember
 from napari_asmlp.viewer.shortcuts import hint, key_of
-from napari_asmlp.viewer.widgets import breakable, form_layout, shorten, text_label
+from napari_asmlp.viewer.widgets import breakable, form_layout, shorten, show_choice, text_label
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -57,6 +57,7 @@ class SegmentPanel(Panel):
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
+        self._image: Image | None = None
         self._run: LiveRun | None = None
         self._running: Run | None = None
         self._begun = False
@@ -76,18 +77,16 @@ class SegmentPanel(Panel):
             column.addWidget(widget)
         column.addStretch()
         self._show_idle("")
-        for signal in (
-            self.image.changed, self.model.changed, self.region.field.textChanged,
-            self.advanced.changed,
-        ):  # fmt: skip
+        for signal in (self.model.changed, self.region.field.textChanged, self.advanced.changed):
             signal.connect(lambda *_: self._offer())
+        self.follow_current()
 
     def wish(self) -> Wish:
         """Return what the fields say now."""
         target = self.target.value
-        whole = self._goes_on_whole == (self.image.value, self.model.path)
+        whole = self._goes_on_whole == (self.current.image, self.model.path)
         return Wish(
-            image=self.image.value,
+            image=self.current.image,
             model=self.model.path,
             card=self.model.card,
             region=self.region.text,
@@ -96,10 +95,14 @@ class SegmentPanel(Panel):
             target=None if target == _NEW_LAYER else target,
         )
 
-    def reset_choices(self, _event: Any = None) -> None:
-        """Follow the viewer's layers; napari calls this when they change."""
-        self.image.reset_choices()
+    def follow_current(self) -> None:
+        """Segment the current image."""
+        before, self._image = self._image, self.current.image
+        show_choice(self.image, self._image)
         self.target.reset_choices()
+        if self._image is not before:
+            self.region.follow_image()
+            self._offer()
 
     def run(self) -> None:
         """Segment as the fields say, or go on with what was stopped; the button says which.
@@ -114,7 +117,7 @@ class SegmentPanel(Panel):
 
     def segment_whole(self) -> None:
         """Segment all of a volume that is far larger than those of the training."""
-        self._goes_on_whole = (self.image.value, self.model.path)
+        self._goes_on_whole = (self.current.image, self.model.path)
         self.run()
 
     def _begin(self, *, resume: bool) -> None:
@@ -166,7 +169,8 @@ class SegmentPanel(Panel):
         export_labels_command()
 
     def opened(self) -> None:
-        """Follow the viewer's region."""
+        """Follow the viewer's image and region."""
+        self.follow_current()
         self.region.follow()
 
     def closed(self) -> None:
@@ -175,24 +179,21 @@ class SegmentPanel(Panel):
         self.region.let_go()
 
     def _make_fields(self) -> None:
-        self.image = ComboBox(choices=self._images, tooltip="The image layer to segment")
+        self.image = self._chooser(self._images, "The image layer to segment")
         self.model = ModelChooser(Card, card_html)
         path = recall(_MODEL_KEY, "")
         if path:
             with suppress(ModelError):  # the file is gone: the first of the list is as good
                 self.model.add(Path(path))
         self.model.changed.connect(lambda: remember(_MODEL_KEY, str(self.model.path or "")))
-        self.region = RegionRow(self._viewer, lambda: (self.image.value, self.model.card))
+        self.region = RegionRow(self._viewer, lambda: (self.current.image, self.model.card))
         self.target = ComboBox(
             choices=self._targets,
             tooltip="Where the labels go. New layer: strokes painted while it fills are kept."
             " Labels of the same grid: a preview is shown, then the result comes in as one change"
             f" that {key_of('undo')} takes back",
         )
-        self.image.changed.connect(lambda _: self.target.reset_choices())
-        self.image.changed.connect(lambda _: self.region.follow_image())
-        for combo in (self.image, self.target):
-            shorten(combo)
+        shorten(self.target)
 
     def _make_footer(self) -> None:
         self.run_button = QPushButton()
@@ -248,7 +249,7 @@ class SegmentPanel(Panel):
         return column
 
     def _targets(self, _combo: Any) -> list[tuple[str, Any]]:
-        image = self.image.value
+        image = self.current.image
         return [
             (_NEW_LAYER, _NEW_LAYER),
             *((name, layer) for name, layer in self._labels() if image and lies_on(layer, image)),
@@ -308,12 +309,19 @@ class SegmentPanel(Panel):
     def _end(self, layer: Labels | None, found: Found | None) -> None:
         run, self._run, self._running, self._result = self._running, None, None, layer
         self.correct_button.setEnabled(layer is not None)
+        if run is not None and found is not None and layer is None and not found.volumes_mm3:
+            self._resumption.done()
+            text = f"No label was found in {run.order.image.name!r}: no layer was added"
+            self._show_idle(text)
+            add_maps(self._viewer, found.maps)
+            show_warning(text)
+            return
         if run is None or found is None or layer is None:
             self._leave_stopped(run, layer)
             return
         self._resumption.done()
         self._show_idle("\n".join(["Done", *self._notes]))
-        add_maps(self._viewer, found.maps, layer)
+        add_maps(self._viewer, found.maps)
         self.sizes.setText(sizes_html(found.volumes_mm3, run.order.card.labels))
         show_info(f"{layer.name}: {sizes_text(found.volumes_mm3)}")
 

@@ -28,9 +28,9 @@ from napari_asmlp.errors import AsmlpError
 from napari_asmlp.model import SUFFIX, Card
 from napari_asmlp.pipeline.fine_tune import FINE_TUNING, FineTuned, summary_of
 from napari_asmlp.project import PROJECT_SUFFIX
-from napari_asmlp.viewer.layers import is_labels
+from napari_asmlp.viewer.current import current_of
+from napari_asmlp.viewer.layers import is_labels, lies_on
 from napari_asmlp.viewer.region import region_box
-from napari_asmlp.viewer.region.row import lies_on
 from napari_asmlp.viewer.segment.card import card_html
 from napari_asmlp.viewer.segment.models import ModelChooser
 from napari_asmlp.viewer.segment.request import duration
@@ -39,7 +39,14 @@ from napari_asmlp.viewer.tasks import Task
 from napari_asmlp.viewer.teach.classes import BACKGROUND_KEY
 from napari_asmlp.viewer.teach.saving import choose_in_segment
 from napari_asmlp.viewer.teach.tune_request import Wish, resolve, scores_html
-from napari_asmlp.viewer.widgets import breakable, form_layout, main_window, shorten, text_label
+from napari_asmlp.viewer.widgets import (
+    breakable,
+    form_layout,
+    main_window,
+    shorten,
+    show_choice,
+    text_label,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -135,6 +142,7 @@ class FineTuneDialog(QDialog):
         )
         for combo in (self.labels, self.part):
             shorten(combo)
+        show_choice(self.labels, current_of(self._viewer).labels)
         self.model = ModelChooser(Card, card_html)
         folder = zoo.user_folder() if zoo.user_folder().is_dir() else Path.home()
         project = recall(_PROJECT_KEY, str(folder / f"corrections{PROJECT_SUFFIX}"))
@@ -210,7 +218,8 @@ class FineTuneDialog(QDialog):
     def _image_of(self, labels: Labels | None) -> Image | None:
         if labels is None:
             return None
-        images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
+        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        images.sort(key=lambda image: image is not current_of(self._viewer).image)
         return next((image for image in images if lies_on(labels, image)), None)
 
     def _step(self, step: Any) -> None:

@@ -12,6 +12,7 @@ from napari.layers import Image
 from napari.utils.colormaps import Colormap
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_asmlp.viewer.current import current_of
 from napari_asmlp.viewer.layers import image_layer_data, labels_on, volume_of
 from napari_asmlp.viewer.teach.taught import add_beneath
 
@@ -38,11 +39,10 @@ def add_doubt(viewer: ViewerModel, image: Image, doubt: NDArray[np.uint8]) -> Im
         "blending": "translucent",
         "contrast_limits": (0, _MOST),
     }
-    active = viewer.layers.selection.active
     attributes["metadata"][DOUBT_KEY] = True
-    layer: Image = viewer.add_image(data, **{**attributes, **look})
-    viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(image) + 1)
-    viewer.layers.selection.active = active
+    with current_of(viewer).kept():
+        layer: Image = viewer.add_image(data, **{**attributes, **look})
+        viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(image) + 1)
     return layer
 
 

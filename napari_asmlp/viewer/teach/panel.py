@@ -10,6 +10,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_asmlp.errors import AsmlpError, SettingsError
+from napari_asmlp.viewer.current import has_brush
 from napari_asmlp.viewer.edit.table import class_names
 from napari_asmlp.viewer.history.edits import is_editable
 from napari_asmlp.viewer.layers import add_labels
@@ -25,7 +26,7 @@ from napari_asmlp.viewer.teach.next_place import following, go_to, place_text
 from napari_asmlp.viewer.teach.project_work import ProjectWork
 from napari_asmlp.viewer.teach.run_row import RunRow
 from napari_asmlp.viewer.teach.saving import ask_path, choose_in_segment, save_as, worth_alone
-from napari_asmlp.viewer.teach.source_box import SourceBox
+from napari_asmlp.viewer.teach.source_box import SourceBox, may_annotate
 from napari_asmlp.viewer.teach.tally import hint, missing
 from napari_asmlp.viewer.teach.taught import show_classes
 from napari_asmlp.viewer.teach.watch import Watch
@@ -33,13 +34,14 @@ from napari_asmlp.viewer.widgets import Scrolled, line
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
     from napari_asmlp.model import Model
     from napari_asmlp.teaching.doubt import Place
     from napari_asmlp.viewer.teach.pairs import Pair
 
 _MARGIN = 6  # pixels
+_BEGIN = "Press New to begin: it adds annotations"
 
 
 class TeachPanel(Panel):
@@ -53,8 +55,6 @@ class TeachPanel(Panel):
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
-        # not napari's proxy of it, whose layers are other objects at each look
-        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.course = Course(self._viewer, self)
         self.watch = Watch(self, lambda: self.course.labels.is_writing)
         self.sources = SourceBox(self._viewer, self._pair_of)
@@ -67,7 +67,7 @@ class TeachPanel(Panel):
         self._lay_out()
         self._listen()
         self._listen_to_course()
-        self._show_all()
+        self.follow_current()
 
     @property
     def pair(self) -> Pair | None:
@@ -79,11 +79,31 @@ class TeachPanel(Panel):
         """Follow the viewer's layers; napari calls this when they change."""
         self.course.forget_gone()
         self.sources.reset()
+        super().reset_choices()
+
+    def follow_current(self) -> None:
+        """Turn to the current image; its first annotations are the labels that are painted."""
+        image, labels = self.current.image, self.current.labels
+        if image in self.sources.images:
+            pair = self._pair_of(image)
+            if pair.annotations is None and self._is_free(labels, pair.image):
+                pair.annotations = labels
+            self.sources.choose(pair.image, pair.annotations)
         self._show_all()
+
+    def _is_free(self, labels: Labels | None, image: Image) -> bool:
+        """Tell whether labels are painted in on an image, and are of no other image."""
+        taken = {pair.annotations for pair in self.course.pairs}
+        return (
+            has_brush(labels)
+            and may_annotate(labels, image)
+            and is_editable(labels)
+            and labels not in taken
+        )
 
     def opened(self) -> None:
         """Follow what is painted."""
-        self._show_all()
+        self.follow_current()
 
     def closed(self) -> None:
         """Stop what runs, and let go of the layers; labels and what was learnt stay."""
@@ -161,7 +181,7 @@ class TeachPanel(Panel):
 
     def _listen(self) -> None:
         sources, running, use = self.sources, self.running, self.use
-        sources.image_chosen.connect(self._show_all)
+        sources.image_chosen.connect(self._choose_image)
         sources.annotations_chosen.connect(self._choose_annotations)
         sources.channels_chosen.connect(self._choose_channels)
         sources.new_wanted.connect(self.new_annotations)
@@ -240,7 +260,14 @@ class TeachPanel(Panel):
         self.classes.set_open(on=layer is not None)
         names = {} if layer is None else class_names(layer)
         text = "" if found is None else missing(found, names) or hint(found)
-        self.classes.say(text if layer is not None else "Press New to begin: it adds annotations")
+        self.classes.say(self._elsewhere() or text if layer is not None else _BEGIN)
+
+    def _elsewhere(self) -> str:
+        """Return that another layer is painted in than what is learnt from, if that is so."""
+        pair, painted = self.pair, self.current.labels
+        if pair is None or painted is None or not self._is_free(painted, pair.image):
+            return ""
+        return f"You paint in {painted.name!r}: to learn from it, choose it as Annotations"
 
     def _show_state(self) -> None:
         self.running.show_state(self.course.rounds)
@@ -298,6 +325,11 @@ class TeachPanel(Panel):
         with self._refusals():
             self.course.go_back(state)
 
+    def _choose_image(self) -> None:
+        if self.sources.image is not None:
+            self.current.choose(self.sources.image)
+        self._show_all()
+
     def _choose_annotations(self) -> None:
         pair, layer = self.pair, self.sources.annotations
         if pair is None:
@@ -306,6 +338,8 @@ class TeachPanel(Panel):
             if layer is not None and not is_editable(layer):
                 raise SettingsError(f"labels {layer.name!r} are not in memory: save and open them")
             pair.annotations = layer
+            if layer is not None:
+                self.current.choose(layer)
         self._show_all()
 
     def _choose_channels(self, layers: tuple[Image, ...]) -> None:
@@ -315,6 +349,8 @@ class TeachPanel(Panel):
             self._show_all()
 
     def _look_up(self, pair: Pair) -> None:
+        self.current.choose(pair.annotations or pair.image)
+        self.current.choose(pair.image)
         self.sources.choose(pair.image, pair.annotations)
         self._show_all()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
@@ -20,11 +20,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_asmlp.errors import AsmlpError
-from napari_asmlp.viewer.layers import is_labels, volume_of
-from napari_asmlp.viewer.region.row import lies_on
+from napari_asmlp.viewer.layers import is_labels, lies_on, volume_of
 from napari_asmlp.viewer.teach.looks import DOUBT_KEY
 from napari_asmlp.viewer.teach.pairs import is_taught
-from napari_asmlp.viewer.widgets import form_layout, shorten
+from napari_asmlp.viewer.widgets import form_layout, shorten, show_choice
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -107,19 +106,14 @@ class SourceBox(QWidget):
 
     def choose(self, image: Image, annotations: Labels | None) -> None:
         """Choose an image and its annotations; nothing is emitted."""
-        for combo, value in (
-            (self.image_combo, image),
-            (self.annotations_combo, annotations if annotations is not None else _NONE),
-        ):
-            with combo.changed.blocked():
-                combo.reset_choices()
-                combo.value = value
+        show_choice(self.image_combo, image)
+        show_choice(self.annotations_combo, _NONE if annotations is None else annotations)
         self.show_channels()
 
     def reset(self) -> None:
         """Follow the viewer's layers."""
-        self.image_combo.reset_choices()
-        self.annotations_combo.reset_choices()
+        for combo in (self.image_combo, self.annotations_combo):
+            show_choice(combo, combo.value)
         self.show_channels()
 
     def show_channels(self) -> None:
@@ -181,16 +175,9 @@ class SourceBox(QWidget):
         return [(layer.name, layer) for layer in self.images]
 
     def _annotations(self, _combo: Any) -> list[tuple[str, Any]]:
-        image = self.image
-        found = [
-            (layer.name, layer)
-            for layer in self._viewer.layers
-            if image is not None
-            and is_labels(layer)
-            and not is_taught(layer)
-            and lies_on(layer, image)
-        ]
-        return [(_NONE, _NONE), *found]
+        layers, image = self._viewer.layers, self.image
+        found = [layer for layer in layers if image is not None and may_annotate(layer, image)]
+        return [(_NONE, _NONE), *((layer.name, layer) for layer in found)]
 
     def _beside(self) -> list[Image]:
         """Return the images on the grid of the one that is looked at."""
@@ -219,6 +206,11 @@ class SourceBox(QWidget):
         row = self.volumes.row(item)
         if 0 <= row < len(self._pairs):
             self.looked_up.emit(self._pairs[row])
+
+
+def may_annotate(layer: object, image: Image) -> TypeGuard[Labels]:
+    """Tell whether a layer can hold the annotations of an image; taught labels cannot."""
+    return is_labels(layer) and not is_taught(layer) and lies_on(layer, image)
 
 
 def _same_grid(one: Image, other: Image) -> bool:

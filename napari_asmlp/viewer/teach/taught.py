@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_asmlp.edit.step import Step
 from napari_asmlp.viewer.colours import colour_of, recolour
+from napari_asmlp.viewer.current import current_of
 from napari_asmlp.viewer.edit.table import class_names
 from napari_asmlp.viewer.history import journal
 from napari_asmlp.viewer.history.edits import edits_of
@@ -161,12 +162,11 @@ def add_beneath(viewer: ViewerModel, layer: Labels, above: Labels | None) -> Non
     """Add taught labels beneath another layer, or on top; what is selected stays so."""
     layer.metadata[TAUGHT_KEY] = True
     features, layer.features = layer.features, {}  # see `layers.add_labels`
-    layers, active = viewer.layers, viewer.layers.selection.active
+    layers = viewer.layers
     journal.postpone(layer)
-    layers.insert(layers.index(above) if above in layers else len(layers), layer)
-    layer.features = features
-    if active is not None:
-        layers.selection.active = active
+    with current_of(viewer).kept():
+        layers.insert(layers.index(above) if above in layers else len(layers), layer)
+        layer.features = features
     journal.begin(layer, unsaved=True)
 
 

@@ -14,19 +14,18 @@ from napari_asmlp.edit import CopySlice, InterpolateSlices
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.viewer import planes
 from napari_asmlp.viewer.commands import errors_shown, export_labels_command
+from napari_asmlp.viewer.current import current_of
 from napari_asmlp.viewer.edit.request import Prepared, Wish, axis_across, resolve
 from napari_asmlp.viewer.edit.table import class_names, lock, locked_values, title_of
 from napari_asmlp.viewer.edit.words import change_text
 from napari_asmlp.viewer.history.edits import Edits, edits_of
-from napari_asmlp.viewer.layers import is_labels
 from napari_asmlp.viewer.panel import Panel
 from napari_asmlp.viewer.planes.show import CROSSHAIR_KEY, LETTERS_KEY
 from napari_asmlp.viewer.settings import recall, remember
 from napari_asmlp.viewer.tasks import Task
 from napari_asmlp.viewer.view.contrast import shown_part
 from napari_asmlp.viewer.view.drag import drag_meanwhile
-from napari_asmlp.viewer.view.last_edited import last_edited
-from napari_asmlp.viewer.view.overlay import cycle_style, hide_labels_meanwhile, meant_labels
+from napari_asmlp.viewer.view.overlay import cycle_style, hide_labels_meanwhile
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -154,7 +153,7 @@ def open_panels(viewer: ViewerModel, kind: type[_AnyPanel]) -> Iterator[_AnyPane
     """Yield the panels of a kind that are open in a viewer's window."""
     for window in QApplication.topLevelWidgets():
         for panel in window.findChildren(kind):
-            if getattr(panel._viewer, "__wrapped__", panel._viewer) is viewer:
+            if panel._viewer is viewer:
                 yield panel
 
 
@@ -166,14 +165,13 @@ def _refresh_panels(viewer: ViewerModel) -> None:
 
 
 def _edits_meant(viewer: ViewerModel) -> tuple[Edits, str]:
-    """Return the history of the selected labels, or of those edited last, and their name."""
-    active = viewer.layers.selection.active
-    layer = active if is_labels(active) else last_edited(viewer) or _labels(viewer)
+    """Return the history of the current labels, and their name."""
+    layer = _labels(viewer)
     return edits_of(layer), layer.name
 
 
 def _labels(viewer: ViewerModel) -> Labels:
-    layer = meant_labels(viewer)
+    layer = current_of(viewer).labels
     if layer is None:
         raise SettingsError("there are no labels: open, paint or segment some first")
     return layer

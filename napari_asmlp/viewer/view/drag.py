@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 
+from napari_asmlp.viewer.current import current_of
 from napari_asmlp.viewer.planes import planes_shown, show_planes
 from napari_asmlp.viewer.view.contrast import Window
-from napari_asmlp.viewer.view.overlay import meant_image
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -24,7 +24,7 @@ class ContrastDrag:
     Parameters
     ----------
     viewer
-        Whose selected image is meant; drags are taken in all planes that it shows.
+        Whose current image is meant; drags are taken in all planes that it shows.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -40,7 +40,9 @@ class ContrastDrag:
 
     def turn(self, *, on: bool) -> None:
         """Start or stop; there must be an image to start with."""
-        image = meant_image(self._viewer) if on else None
+        image = current_of(self._viewer).image if on else None
+        if image is not None and image.rgb:  # which has no window
+            image = None
         for canvas in self._canvases:
             canvas.mouse_drag_callbacks.remove(self._follow)
         self._canvases = () if image is None else canvases_of(self._viewer)

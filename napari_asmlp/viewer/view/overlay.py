@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Literal
 
-from napari.layers import Image, Labels
+from napari.layers import Labels
 
 from napari_asmlp.viewer.layers import METADATA_KEY, is_labels
 from napari_asmlp.viewer.settings import recall
@@ -42,19 +42,6 @@ def cycle_style(layer: Labels) -> Style:
     return style
 
 
-def meant_labels(viewer: ViewerModel) -> Labels | None:
-    """Return the selected labels; if another layer is selected, the topmost labels."""
-    return next((layer for layer in _selected_first(viewer) if is_labels(layer)), None)
-
-
-def meant_image(viewer: ViewerModel) -> Image | None:
-    """Return the selected image; if another layer is selected, the topmost visible one."""
-    images = [layer for layer in _selected_first(viewer) if isinstance(layer, Image)]
-    images = [layer for layer in images if not layer.rgb]
-    active = viewer.layers.selection.active
-    return next((layer for layer in images if layer.visible or layer is active), None)
-
-
 def use_remembered_opacity(viewer: ViewerModel) -> None:
     """Give labels of ours that come into a viewer the opacity that was set last."""
     viewer.layers.events.inserted.connect(_inserted)
@@ -74,9 +61,3 @@ def _inserted(event: Any) -> None:
     layer = event.value
     if is_labels(layer) and METADATA_KEY in layer.metadata:
         layer.opacity = min(max(recall(OPACITY_KEY, layer.opacity), 0.0), 1.0)
-
-
-def _selected_first(viewer: ViewerModel) -> list[object]:
-    active = viewer.layers.selection.active
-    others = [layer for layer in reversed(viewer.layers) if layer is not active]
-    return others if active is None else [active, *others]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QPushButton, QVBoxLayout
 
 from napari_asmlp.viewer.panel import Panel
 from napari_asmlp.viewer.view.contrast_box import ContrastBox
 from napari_asmlp.viewer.view.keys import KeyList
-from napari_asmlp.viewer.view.overlay import meant_image, meant_labels
 from napari_asmlp.viewer.view.overlay_box import OverlayBox
 from napari_asmlp.viewer.view.planes_box import PlanesBox
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ViewPanel(Panel):
-    """How the selected image and labels look, and in which planes.
+    """How the current image and labels look, and in which planes.
 
     Parameters
     ----------
@@ -28,10 +27,8 @@ class ViewPanel(Panel):
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
-        # not napari's proxy of it, whose layers are other objects at each look
-        napari_viewer = self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self.planes = PlanesBox(napari_viewer)
-        self.contrast = ContrastBox(napari_viewer)
+        self.planes = PlanesBox(self._viewer)
+        self.contrast = ContrastBox(self._viewer)
         self.overlay = OverlayBox()
         self.keys_button = QPushButton("Keyboard shortcuts…")
         self.keys_button.setToolTip("List the keys of this plugin")
@@ -50,21 +47,17 @@ class ViewPanel(Panel):
         self._keys.raise_()
 
     def opened(self) -> None:
-        """Follow the selected layer."""
-        self._viewer.layers.selection.events.active.connect(self._follow)
-        self._viewer.layers.events.inserted.connect(self._follow)
-        self._viewer.layers.events.removed.connect(self._follow)
+        """Follow the current layers."""
         self.planes.refresh()
-        self._follow()
+        self.follow_current()
 
     def closed(self) -> None:
         """Let go of the layers, and of the mouse."""
-        self._viewer.layers.selection.events.active.disconnect(self._follow)
-        self._viewer.layers.events.inserted.disconnect(self._follow)
-        self._viewer.layers.events.removed.disconnect(self._follow)
         self.contrast.follow(None)
         self.overlay.follow(None)
 
-    def _follow(self, _event: Any = None) -> None:
-        self.contrast.follow(meant_image(self._viewer))
-        self.overlay.follow(meant_labels(self._viewer))
+    def follow_current(self) -> None:
+        """Show how the current image and labels look; a colour picture has no window."""
+        image = self.current.image
+        self.contrast.follow(None if image is None or image.rgb else image)
+        self.overlay.follow(self.current.labels)

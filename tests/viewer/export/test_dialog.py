@@ -179,4 +179,4 @@ def test_browsing_fills_in_the_name(dialog, monkeypatch, tmp_path):
 
 def test_without_labels_the_menu_says_so(window, notes):
     commands.export_labels_command()
-    assert notes == ["select the labels layer to export"]
+    assert notes == ["there are no labels: open, paint or segment some first"]

@@ -311,6 +311,14 @@ def test_two_layers_are_compared(measures, viewer, pair, qtbot):
     assert measures.layer.value is layer
 
 
+def test_equal_layers_leave_no_empty_layer_of_changes(measures, viewer, pair, qtbot):
+    layer, reference = pair
+    reference.data[...] = layer.data
+    compared(measures, qtbot)
+    assert measures.compare.status.text() == "No voxel differs"
+    assert viewer.layers[-1] is reference
+
+
 def test_a_comparison_is_marked_once_the_labels_change(measures, pair, qtbot):
     compared(measures, qtbot)
     layer, _ = pair

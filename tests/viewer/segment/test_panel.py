@@ -144,6 +144,22 @@ def test_deleting_a_layer_during_a_run_is_harmless(viewer, panel, pipeline, qtbo
     assert deleted not in viewer.layers
 
 
+@pytest.mark.parametrize(("painted", "layers"), [(False, ["scan"]), (True, ["scan", "scan tiny"])])
+def test_a_run_that_finds_nothing_leaves_no_empty_layer(
+    viewer, panel, pipeline, qtbot, notes, painted, layers
+):
+    pipeline.finds_nothing = True
+    start_and_hold(panel, pipeline, qtbot)
+    if painted:
+        viewer.layers["scan tiny"].paint((0, 0, 0), 1)
+    pipeline.go.set()
+    finish(panel, qtbot)
+    assert [layer.name for layer in viewer.layers] == layers
+    assert panel.correct_button.isEnabled() == painted
+    said = "No label was found in 'scan': no layer was added"
+    assert (panel.status.text() == said, said in notes) == (not painted, not painted)
+
+
 def test_deleting_the_target_during_a_run_keeps_the_preview(viewer, panel, pipeline, qtbot):
     commands.new_labels(viewer)
     panel.target.value = panel.target.choices[1]

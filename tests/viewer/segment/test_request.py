@@ -69,7 +69,10 @@ def test_a_full_wish(wish):
         ({"region": "everywhere"}, "everywhere"),
         ({"memory": "much"}, "memory 'much'"),
         ({"image": Image(np.zeros((4, 4)), name="flat")}, r"'flat' has 2 axes.*3D image"),
-        ({"image": Image(np.zeros((2, 4, 4, 4)), name="film")}, r"'film' has 4 axes.*3D image"),
+        (
+            {"image": Image(np.zeros((2, 4, 4, 4)), name="film")},
+            r"'film' has 4 axes.*Plain 3D layer",
+        ),
         ({"image": Image(np.zeros((4, 4, 4, 3)), name="photo", rgb=True)}, r"'photo' is a colour"),
         (
             {"image": Image([np.zeros((8, 8, 8)), np.zeros((4, 4, 4))], name="pyramid")},

@@ -303,6 +303,8 @@ def test_several_volumes_are_learnt_from(panel, viewer, layer, teacher, qtbot):
 
 def test_channels_are_ticked(panel, viewer, layer, teacher, qtbot):
     viewer.add_layer(scan(1))
+    assert panel.sources.image.name == "ball 1"  # which has just been opened
+    viewer.layers.selection.active = layer
     (action,) = panel.sources.channels_menu.actions()
     action.setChecked(True)
     assert panel.sources.channels_button.text().strip() == "2 channels"
@@ -312,6 +314,7 @@ def test_channels_are_ticked(panel, viewer, layer, teacher, qtbot):
 
 def test_another_image_is_labelled(panel, viewer, layer, notes, qtbot):
     other = viewer.add_layer(scan(1))
+    viewer.layers.selection.active = layer
     panel.use.applied.emit(other)
     assert "nothing has been taught yet" in notes[-1]
     begin(panel, layer, qtbot)

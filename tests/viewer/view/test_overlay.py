@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_asmlp.io import read_volume
-from napari_asmlp.viewer.layers import REGION_KEY, labels_layer_data
+from napari_asmlp.viewer.layers import labels_layer_data
 from napari_asmlp.viewer.session import attend
 from napari_asmlp.viewer.settings import remember
 from napari_asmlp.viewer.view.overlay import (
@@ -15,8 +15,6 @@ from napari_asmlp.viewer.view.overlay import (
     OPACITY_KEY,
     cycle_style,
     hide_labels_meanwhile,
-    meant_image,
-    meant_labels,
     style_of,
 )
 
@@ -70,33 +68,3 @@ def test_a_peek_brings_back_only_what_was_shown(viewer):
     assert [layer.visible for layer in viewer.layers] == [True, True, False, False]
     next(peek, None)
     assert [layer.visible for layer in viewer.layers] == [True, True, False, True]
-
-
-@pytest.mark.parametrize(
-    ("selected", "image", "labels"),
-    [
-        ("t1", "t1", "new"),
-        ("t2", "t2", "new"),
-        ("old", "t2", "old"),
-        ("new", "t2", "new"),
-        (None, "t2", "new"),
-    ],
-)
-def test_the_selected_layer_is_meant_or_the_topmost(viewer, selected, image, labels):
-    viewer.layers.selection.active = viewer.layers[selected] if selected else None
-    assert meant_image(viewer).name == image
-    assert meant_labels(viewer).name == labels
-
-
-def test_what_cannot_be_meant(viewer):
-    viewer.layers.selection.active = None
-    viewer.layers["t2"].visible = False
-    viewer.add_image(np.zeros((4, 5, 3)), rgb=True)
-    viewer.add_labels(np.zeros((3, 4, 5), int), metadata={REGION_KEY: "0:1,0:1,0:1"})
-    assert meant_image(viewer).name == "t1"
-    viewer.layers.selection.active = viewer.layers["t2"]
-    assert meant_image(viewer).name == "t2"  # who selects a hidden image means it
-    assert meant_labels(viewer).name == "new"
-    empty = ViewerModel()
-    assert meant_image(empty) is None
-    assert meant_labels(empty) is None
