@@ -12,6 +12,7 @@ where prediction or reference is not background; see `napari_asmlp.calibration`.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,8 @@ def evaluate(
     SettingsError
         A path does not exist, a file has no partner, two files of a folder have one name.
     VolumeError
-        A file is not a label volume, or a folder holds no volumes.
+        A file cannot be opened (such as a link to a file that is not there), is not a label
+        volume, or a folder holds no volumes.
     GridError
         The two files of a pair lie on different grids.
     """
@@ -107,6 +109,7 @@ def iter_evaluate(
     Everything about names is checked before the first yield.
     """
     pairs = _pairs(predictions, references)
+    io.check_volumes([file for pair in pairs.values() for file in pair])
     judge = None if doubts is None else _Judge(predictions, doubts)
     cases: dict[str, Case] = {}
     yield 0, len(pairs)
@@ -163,7 +166,7 @@ def _pairs(predictions: Path, references: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _by_name(path: Path) -> dict[str, Path]:
-    if not path.exists():
+    if not os.path.lexists(path):
         raise SettingsError(f"{path}: no such file or folder")
     found: dict[str, Path] = {}
     for file in io.volumes_in(path) if path.is_dir() else [path]:
@@ -192,7 +195,9 @@ class _Judge:
         def paired(path: Path | None) -> dict[str, Path]:
             if path is None:
                 return {}
-            return {name: other for name, (_, other) in _pairs(predictions, path).items()}
+            found = {name: other for name, (_, other) in _pairs(predictions, path).items()}
+            io.check_volumes(list(found.values()))
+            return found
 
         self._probabilities = paired(doubts.probabilities)
         self._uncertainty = paired(doubts.uncertainty)

@@ -76,6 +76,8 @@ def make_train_plan(
     earlier : the split to keep to, see `split`
     """
     dataset = read_dataset(folder, volume)
+    if dataset.note:
+        yield Stage("reading", 0, len(dataset.cases), dataset.note)
     cases: list[Case] = []
     for case in examined(dataset.cases):
         cases.append(case)

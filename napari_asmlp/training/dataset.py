@@ -8,6 +8,7 @@ which pairs by name and has one file a channel (``NAME_0000.nii.gz`` ...).
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
-from napari_asmlp.io import base_name, read_volume, volumes_in
+from napari_asmlp.io import base_name, check_volumes, read_volume, volumes_in
 from napari_asmlp.io.channels import content_hash, stacked
 from napari_asmlp.volume import Volume
 
@@ -50,20 +51,33 @@ class Case:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The cases of a folder, the label table they share, and what their channels are called."""
+    """The cases of a folder, the label table they share, and what their channels are called.
+
+    Attributes
+    ----------
+    note : what the user should know of it before training begins, or empty
+    """
 
     name: str
     cases: tuple[Case, ...]
     label_names: dict[int, str]
     channel_names: tuple[str, ...] = ()
+    note: str = ""
 
 
 def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
-    """Find the cases of a data set; raises `SettingsError` on a missing or stray file.
+    """Find the cases of a data set.
 
     Parameters
     ----------
     volume : which one of 4D images; None for all of them, as channels
+
+    Raises
+    ------
+    SettingsError
+        Where ``dataset.json`` is unusable, or a file is missing or stray.
+    VolumeError
+        Where a file cannot be opened, such as a link to a file that is not there.
     """
     index = folder / "dataset.json"
     try:
@@ -78,9 +92,11 @@ def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
     cases = _listed_cases(folder, listed) if isinstance(listed, list) else _named_cases(folder)
     if not cases:
         raise SettingsError(f"{folder}: no training cases")
+    check_volumes([path for case in cases for path in (*case.images, case.labels)])
     chosen = tuple(replace(case, volume=volume) for case in cases)
     name, labels = str(content.get("name", folder.name)), _label_names(content, index)
-    return Dataset(name, chosen, labels, _channel_names(content))
+    note = _count_note(content.get("numTraining"), len(cases), index)
+    return Dataset(name, chosen, labels, _channel_names(content), note)
 
 
 def examined(cases: Sequence[Case]) -> Iterator[Case]:
@@ -154,6 +170,13 @@ def _label_names(content: dict[str, Any], index: Path) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
+def _count_note(stated: object, found: int, index: Path) -> str:
+    """Return a line where ``numTraining`` is another number than that of the cases found."""
+    if stated is None or stated == found:
+        return ""
+    return f"{index} says numTraining {stated!r}, but {found} cases are there: {found} are used"
+
+
 def _channel_names(content: dict[str, Any]) -> tuple[str, ...]:
     """MSD and nnU-Net's first version say ``modality``, its second ``channel_names``."""
     table = content.get("channel_names", content.get("modality"))
@@ -177,7 +200,7 @@ def _listed_cases(folder: Path, listed: list[Any]) -> list[Case]:
 
 def _named_apart(folder: Path, cases: Sequence[Case]) -> list[Case]:
     """Call cases of one name by the paths of their images in the data set."""
-    count, root = Counter(case.name for case in cases), folder.resolve()
+    count, root = Counter(case.name for case in cases), os.path.normpath(folder)
 
     def name(case: Case) -> str:
         return case.name if count[case.name] == 1 else case.images[0].relative_to(root).as_posix()
@@ -195,19 +218,20 @@ def _check_listed_once(folder: Path, cases: Sequence[Case]) -> None:
         if len(known) < len(cases):
             raise SettingsError(f"{folder / 'dataset.json'} lists a file of {room} twice")
         present = volumes_in(folder / room) if cases and (folder / room).is_dir() else []
-        if stray := [path for path in present if path.resolve() not in known]:
+        if stray := [path for path in present if Path(os.path.normpath(path)) not in known]:
             raise SettingsError(f"{stray[0]}: not listed in dataset.json; list it or move it away")
 
 
 def _inside(folder: Path, relative: str) -> Path:
-    try:
-        path = (folder / relative).resolve()
-    except (ValueError, OSError) as error:
-        raise SettingsError(f"{folder / 'dataset.json'}: {relative!r}: {error}") from error
-    if not path.is_relative_to(folder.resolve()):
-        raise SettingsError(f"{folder / 'dataset.json'}: {relative!r} lies outside the data set")
-    if not path.is_file():
-        raise SettingsError(f"{folder / 'dataset.json'} lists {relative}, which does not exist")
+    """Return a listed path, which may be a link to elsewhere but is named within the data set."""
+    index = folder / "dataset.json"
+    if "\0" in relative:
+        raise SettingsError(f"{index}: {relative!r} is no name of a file")
+    path = Path(os.path.normpath(folder / relative))
+    if not path.is_relative_to(os.path.normpath(folder)):
+        raise SettingsError(f"{index}: {relative!r} lies outside the data set")
+    if not os.path.lexists(path):
+        raise SettingsError(f"{index} lists {relative}, which does not exist")
     return path
 
 

@@ -154,7 +154,7 @@ def break_index(folder, change):
         (lambda f: break_index(f, lambda c: c["training"].append(c["training"][0])), "twice"),
         (
             lambda f: break_index(f, lambda c: c["training"][0].update(image="a\0b")),
-            "null",
+            "no name of a file",
         ),
     ],
 )
@@ -162,3 +162,34 @@ def test_a_broken_data_set_is_refused(folder, damage, word):
     damage(folder)
     with pytest.raises(AsmlpError, match=word):
         read_dataset(folder)
+
+
+@pytest.mark.parametrize("room", ["imagesTr", "labelsTr"])
+@pytest.mark.parametrize("layout", ["listed", "named"])
+def test_a_link_to_nothing_is_named(folder, room, layout):
+    """As git-annex leaves it where the content was not fetched."""
+    if layout == "named":
+        break_index(folder, lambda c: c.pop("training"))
+        for image in (folder / "imagesTr").iterdir():
+            image.rename(image.with_name(image.name.replace(".", "_0000.", 1)))
+    path = next((folder / room).glob("ball_1*"))
+    path.unlink()
+    path.symlink_to("../../gone")
+    with pytest.raises(VolumeError, match=rf"{path.name}: is a link to a file that is not there"):
+        read_dataset(folder)
+
+
+def test_a_listed_link_out_of_the_data_set_keeps_its_name(folder, tmp_path):
+    """git-annex keeps the content elsewhere, under the name of its hash."""
+    image = folder / "imagesTr" / "ball_1.nii.gz"
+    image.symlink_to(image.rename(tmp_path / "MD5E-s9--1.nii.gz"))
+    case = read_dataset(folder).cases[1]
+    assert (case.name, case.images) == ("ball_1", (image,))
+
+
+@pytest.mark.parametrize(("stated", "said"), [(4, ""), (None, ""), (5, "numTraining 5, but 4")])
+def test_the_number_of_cases_is_compared(folder, stated, said):
+    break_index(folder, lambda c: c.update(numTraining=stated))
+    note = read_dataset(folder).note
+    assert said in note
+    assert bool(note) == bool(said)
