@@ -2,14 +2,14 @@
 
 Two layouts are known, both a folder with ``dataset.json``, ``imagesTr`` and ``labelsTr``: that of
 the Medical Segmentation Decathlon, which lists its pairs and has one file a case, and nnU-Net's,
-which pairs by name and has one file a channel (``NAME_0000.nii.gz`` ...).
+which pairs by name and has one file a channel (``NAME_0000.nii.gz`` ...). nnU-Net's first version
+mixes them: it lists ``NAME.nii.gz`` and stores the channels.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.io import base_name, check_volumes, read_volume, volumes_in
-from napari_asmlp.io.channels import content_hash, stacked
+from napari_asmlp.io.channels import channel_of, check_channels, content_hash, stacked
 from napari_asmlp.volume import Volume
 
 _HIGHEST_LABEL = 65535
@@ -193,7 +193,8 @@ def _listed_cases(folder: Path, listed: list[Any]) -> list[Case]:
                 f"{folder / 'dataset.json'}: {entry!r} is no pair of image and label"
             )
         image, labels = (_inside(folder, str(entry[key])) for key in ("image", "label"))
-        cases.append(Case(base_name(image), (image,), labels))
+        _check_listed(folder, labels)
+        cases.append(Case(base_name(image), _listed_images(folder, image), labels))
     _check_listed_once(folder, cases)
     return _named_apart(folder, cases)
 
@@ -211,11 +212,11 @@ def _named_apart(folder: Path, cases: Sequence[Case]) -> list[Case]:
 def _check_listed_once(folder: Path, cases: Sequence[Case]) -> None:
     """Raise a `SettingsError` where a file is listed twice, or lies there and is not listed."""
     rooms = {
-        "imagesTr": {case.images[0] for case in cases},
-        "labelsTr": {case.labels for case in cases},
+        "imagesTr": [path for case in cases for path in case.images],
+        "labelsTr": [case.labels for case in cases],
     }
     for room, known in rooms.items():
-        if len(known) < len(cases):
+        if len(set(known)) < len(known):
             raise SettingsError(f"{folder / 'dataset.json'} lists a file of {room} twice")
         present = volumes_in(folder / room) if cases and (folder / room).is_dir() else []
         if stray := [path for path in present if Path(os.path.normpath(path)) not in known]:
@@ -230,29 +231,41 @@ def _inside(folder: Path, relative: str) -> Path:
     path = Path(os.path.normpath(folder / relative))
     if not path.is_relative_to(os.path.normpath(folder)):
         raise SettingsError(f"{index}: {relative!r} lies outside the data set")
-    if not os.path.lexists(path):
-        raise SettingsError(f"{index} lists {relative}, which does not exist")
     return path
+
+
+def _listed_images(folder: Path, image: Path) -> tuple[Path, ...]:
+    """Return the file that is listed, or the channels ``NAME_0000`` ... in its place."""
+    if os.path.lexists(image) or not image.parent.is_dir():
+        _check_listed(folder, image)
+        return (image,)
+    name = base_name(image)
+    siblings = volumes_in(image.parent)
+    channels = [path for path in siblings if (found := channel_of(path)) and found[0] == name]
+    if not channels:
+        _check_listed(folder, image)
+    return check_channels(name, channels)
+
+
+def _check_listed(folder: Path, path: Path) -> None:
+    """Raise a `SettingsError` where a listed file is not there, not even as a link."""
+    if not os.path.lexists(path):
+        relative = path.relative_to(os.path.normpath(folder)).as_posix()
+        raise SettingsError(f"{folder / 'dataset.json'} lists {relative}, which does not exist")
 
 
 def _named_cases(folder: Path) -> list[Case]:
     channels: dict[str, list[Path]] = {}
     for image in volumes_in(folder / "imagesTr"):
-        match = re.fullmatch(r"(.+)_(\d{4})", base_name(image))
-        if match is None:
+        if (found := channel_of(image)) is None:
             raise SettingsError(f"{image}: not named NAME_0000 as nnU-Net has it")
-        channels.setdefault(match[1], []).append(image)
+        channels.setdefault(found[0], []).append(image)
     labels: dict[str, Path] = {}
     for path in volumes_in(folder / "labelsTr"):
         if labels.setdefault(base_name(path), path) != path:
             raise SettingsError(f"{labels[base_name(path)]} and {path.name}: one name; keep one")
     if lonely := sorted(set(channels) ^ set(labels)):
         raise SettingsError(f"{folder}: {lonely[0]} is not in both imagesTr and labelsTr")
-    for name, paths in channels.items():
-        numbers = [base_name(path)[-4:] for path in paths]
-        if sorted(numbers) != [f"{n:04}" for n in range(len(paths))]:
-            raise SettingsError(
-                f"{folder / 'imagesTr'}: {name} has channels {', '.join(sorted(numbers))};"
-                " each number from 0000 up is needed once"
-            )
-    return [Case(name, tuple(sorted(paths)), labels[name]) for name, paths in channels.items()]
+    return [
+        Case(name, check_channels(name, paths), labels[name]) for name, paths in channels.items()
+    ]

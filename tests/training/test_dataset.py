@@ -66,16 +66,43 @@ def test_labels_of_nnunet_that_are_there_twice_are_refused(tmp_path):
         read_dataset(tmp_path)
 
 
-@pytest.mark.parametrize("numbers", ["0000 0002", "0001"])
-def test_channels_of_nnunet_are_counted_from_zero(tmp_path, numbers):
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ("x_0000.nii x_0002.nii", "x_0001 of 3 channels of x is missing"),
+        ("x_0001.nii", "x_0000 of 2 channels of x is missing"),
+        ("x_0000.nii x_0000.mgz", "channel 0000 of x is there twice"),
+    ],
+)
+def test_channels_of_nnunet_are_counted_from_zero(tmp_path, listed, files, said):
     for room in ("imagesTr", "labelsTr"):
         (tmp_path / room).mkdir()
-    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "a": 1}}')
-    (tmp_path / "labelsTr" / "x.nii.gz").touch()
-    for number in numbers.split():
-        (tmp_path / "imagesTr" / f"x_{number}.nii.gz").touch()
-    with pytest.raises(SettingsError, match=f"x has channels {numbers.replace(' ', ', ')}"):
+    content = {"labels": {"background": 0, "a": 1}}
+    if listed:
+        content["training"] = [{"image": "imagesTr/x.nii", "label": "labelsTr/x.nii"}]
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    (tmp_path / "labelsTr" / "x.nii").touch()
+    for name in files.split():
+        (tmp_path / "imagesTr" / name).touch()
+    with pytest.raises(VolumeError, match=said):
         read_dataset(tmp_path)
+
+
+def test_cases_of_the_first_nnunet_layout(folder):
+    """It lists NAME.nii.gz, and stores NAME_0000.nii.gz and so on."""
+    for image in sorted((folder / "imagesTr").iterdir()):
+        first = image.rename(image.with_name(image.name.replace(".", "_0000.", 1)))
+        first.with_name(image.name.replace(".", "_0001.", 1)).write_bytes(first.read_bytes())
+    dataset = read_dataset(folder)
+    assert [case.name for case in dataset.cases] == ["ball_0", "ball_1", "ball_2", "ball_3"]
+    assert [path.name for path in dataset.cases[1].images] == [
+        "ball_1_0000.nii.gz",
+        "ball_1_0001.nii.gz",
+    ]
+    (folder / "imagesTr" / "ball_9_0000.nii.gz").write_bytes(b"x")
+    with pytest.raises(SettingsError, match=r"ball_9_0000\.nii\.gz: not listed"):
+        read_dataset(folder)
 
 
 def test_the_hash_is_of_the_voxels(folder):
