@@ -25,10 +25,11 @@ from napari_asmlp.provenance import now, peak_memory, versions
 from napari_asmlp.training.claims import Claims
 from napari_asmlp.training.dataset import Case
 from napari_asmlp.training.logs import Logs, LogWriter
+from napari_asmlp.training.losses import RegionLoss
 from napari_asmlp.training.recipe import RECIPE, Recipe
 from napari_asmlp.training.samples import check_classes, make_folder
 from napari_asmlp.training.state import split_of
-from napari_asmlp.training.trainer import Stage, TrainingRun, TrainProgress
+from napari_asmlp.training.trainer import Stage, TrainingRun, TrainProgress, labelled_loss
 from napari_asmlp.zoo import label_table, load_segmenter
 
 _LARGEST_WINDOW = 160
@@ -126,20 +127,23 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     make_folder(job.folder)
     job.claims.add(job.logs.files)
     plan = yield from make_train_plan(job.dataset, job.volume, job.recipe, earlier)
-    names = plan.dataset.label_names
+    table = plan.dataset.labels
     training, validation = yield from prepare_samples(plan, job.folder)
-    notes = [f"no case to train on has label {name!r}" for name in check_classes(training, names)]
+    notes = [f"no case to train on has label {name!r}" for name in check_classes(training, table)]
     torch.manual_seed(job.recipe.seed)
-    network, note = _network(job.recipe, start, training[0].image.shape[0], len(names) + 1)
+    network, note = _network(job.recipe, start, training[0].image.shape[0], table.outputs)
     for text in [*notes, *note]:
         yield Stage("preparing", 1, 1, text)
     if resume:
         check_data(plan, earlier.get("data", {}))
     record = plan.split.record() | {"data": plan.data()}
     run = TrainingRun(
-        job.recipe, plan.crop, training, validation, job.checkpoint, job.device, resume, record
+        *(job.recipe, plan.crop, training, validation),
+        *(job.checkpoint, job.device, resume, record),
+        RegionLoss(table.region_classes) if table.regions else labelled_loss,
+        table.region_classes,
     )
-    history = yield from _logged(run, network, LogWriter(job.logs, list(names.values())))
+    history = yield from _logged(run, network, LogWriter(job.logs, list(table.names.values())))
     model = Model(_card(job, plan, network), rounded(network))
     model = yield from _scored(job, plan, model)
     return Trained(model, _report(job, plan, model, history))
@@ -158,7 +162,9 @@ def _scored(job: TrainJob, plan: TrainPlan, model: Model) -> Generator[Stage, No
     save_model(model, job.output, overwrite=overwrite)
     try:
         with enough_memory("scores of the cases kept out"):
-            scored = yield from score(model, plan.split.kept_out, job.device)
+            scored = yield from score(
+                model, plan.split.kept_out, job.device, plan.dataset.labels.ignore
+            )
     except AsmlpError as error:
         raise AsmlpError(
             f"{job.output} is written, but without scores (--resume tries again): {error}"
@@ -244,7 +250,8 @@ def rounded(network: Asmlp) -> Asmlp:
 
 
 def _card(job: TrainJob, plan: TrainPlan, network: Asmlp) -> Card:
-    recipe, names = job.recipe, plan.dataset.label_names
+    recipe, table = job.recipe, plan.dataset.labels
+    names = table.names
     x, y, z = np.max(plan.extents_mm, axis=0).round(2).tolist()
     spacing = plan.preprocessing.spacing or (1.0, 1.0, 1.0)
     unit = network.config.multiple_of
@@ -258,6 +265,8 @@ def _card(job: TrainJob, plan: TrainPlan, network: Asmlp) -> Card:
         summary=recipe.summary or f"{', '.join(names.values())} ({plan.dataset.name})",
         labels=label_table([name.lower() for name in names.values()], list(names)),
         network=network.config,
+        activation="sigmoid" if table.regions else "softmax",
+        regions=table.regions,
         window=(window[0], window[1], window[2]),
         preprocessing=plan.preprocessing,
         field_of_view_mm=(x, y, z),

@@ -40,8 +40,11 @@ class TrainPlan:
     def data(self) -> dict[str, Any]:
         """Return plain values of what is learnt from: a resumed run must find the same."""
         cases = (*self.split.training, *self.split.kept_out)
+        table = self.dataset.labels
+        meaning = {"regions": [list(part) for part in table.regions], "ignore": table.ignore}
         return {
-            "label table": {str(value): name for value, name in self.dataset.label_names.items()},
+            "label table": {str(value): name for value, name in table.names.items()}
+            | {key: value for key, value in meaning.items() if value},
             "crop": list(self.crop),
             "preprocessing": PREPROCESSING.dump_python(self.preprocessing, mode="json"),
             "labels": {case.hash: file_hash(case.labels) for case in cases},
@@ -87,7 +90,7 @@ def make_train_plan(
     preprocessing = Preprocessing(
         spacing=recipe.spacing or target_spacing(grids, _AXIS_CODES),
         axis_codes=_AXIS_CODES,
-        fixed=fixed_intensities(parts.training, dataset.channel_names),
+        fixed=fixed_intensities(parts.training, dataset.channel_names, dataset.labels.ignore),
     )
     placed = [place(grid, preprocessing).model_grid for grid in grids]
     crop = recipe.crop or crop_shape(placed, recipe)
@@ -108,7 +111,7 @@ def prepare_samples(
     done, total = 0, len(plan.dataset.cases)
     for cases in (plan.split.training, plan.split.kept_out):
         entries: list[tuple[str, str]] = []
-        for entry in prepare(folder, cases, plan.dataset.label_names, plan.preprocessing):
+        for entry in prepare(folder, cases, plan.dataset.labels, plan.preprocessing):
             entries.append(entry)
             done += 1
             yield Stage("preparing", done, total)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from napari_asmlp.io import base_name, check_volumes, read_volume, volumes_in
 from napari_asmlp.io.channels import channel_of, check_channels, content_hash, stacked
 from napari_asmlp.volume import Volume
 
+IGNORED = 255  # among classes: nobody annotated the voxel
 _HIGHEST_LABEL = 65535
 _MOST_LABELS = 254
 
@@ -50,6 +51,53 @@ class Case:
 
 
 @dataclass(frozen=True)
+class LabelTable:
+    """What label values mean, in files and in what a model writes.
+
+    A *class* is the position of a label value of the files among `values`, from 1; 0 is background
+    and `IGNORED` a voxel that nobody annotated.
+
+    Attributes
+    ----------
+    names : of each label value that a model writes, in the order of its outputs
+    regions : for each of `names` the values of the files that it comprises, where regions overlap
+        (a whole tumour and its core); empty where each value is a label of its own
+    ignore : value of voxels that nobody annotated, or None
+    """
+
+    names: dict[int, str]
+    regions: tuple[tuple[int, ...], ...] = ()
+    ignore: int | None = None
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Label values of the files, without background and `ignore`, ascending."""
+        if not self.regions:
+            return tuple(self.names)
+        return tuple(sorted({value for region in self.regions for value in region}))
+
+    @property
+    def region_classes(self) -> tuple[tuple[int, ...], ...]:
+        """Classes of each region; empty without regions."""
+        classes = {value: n for n, value in enumerate(self.values, start=1)}
+        return tuple(tuple(classes[value] for value in region) for region in self.regions)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a network: one for each region, or for background and each label."""
+        return len(self.regions) or 1 + len(self.names)
+
+    def absent(self, classes: Container[int]) -> list[str]:
+        """Return the names of what none of these classes belongs to."""
+        parts = self.region_classes or [(n,) for n in range(1, 1 + len(self.names))]
+        return [
+            name
+            for name, part in zip(self.names.values(), parts, strict=True)
+            if not any(n in classes for n in part)
+        ]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """The cases of a folder, the label table they share, and what their channels are called.
 
@@ -60,7 +108,7 @@ class Dataset:
 
     name: str
     cases: tuple[Case, ...]
-    label_names: dict[int, str]
+    labels: LabelTable
     channel_names: tuple[str, ...] = ()
     note: str = ""
 
@@ -94,7 +142,7 @@ def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
         raise SettingsError(f"{folder}: no training cases")
     check_volumes([path for case in cases for path in (*case.images, case.labels)])
     chosen = tuple(replace(case, volume=volume) for case in cases)
-    name, labels = str(content.get("name", folder.name)), _label_names(content, index)
+    name, labels = str(content.get("name", folder.name)), _label_table(content, index)
     note = _count_note(content.get("numTraining"), len(cases), index)
     return Dataset(name, chosen, labels, _channel_names(content), note)
 
@@ -134,40 +182,86 @@ def read_case(case: Case) -> tuple[Volume, Volume]:
     return stacked(channels), labels
 
 
-def class_indices(labels: Volume, label_names: Mapping[int, str]) -> NDArray[np.uint8]:
-    """Label values to positions in the label table; raises `VolumeError` on an undeclared one."""
-    values = labels.array()
-    if unknown := sorted(set(np.unique(values).tolist()) - {0, *label_names}):
+def class_indices(labels: Volume, table: LabelTable) -> NDArray[np.uint8]:
+    """Label values to classes (see `LabelTable`); raises `VolumeError` on an undeclared value."""
+    array, values = labels.array(), table.values
+    ignored = () if table.ignore is None else (table.ignore,)
+    if unknown := sorted(set(np.unique(array).tolist()) - {0, *values, *ignored}):
         raise VolumeError(
             f"{labels.name}: label value {unknown[0]} is not in dataset.json"
-            f" (declared: 0, {', '.join(map(str, label_names))})"
+            f" (declared: {', '.join(map(str, (0, *values, *ignored)))})"
         )
-    table = np.zeros(max(label_names) + 1, dtype=np.uint8)
-    table[list(label_names)] = np.arange(1, len(label_names) + 1)
-    classes: NDArray[np.uint8] = table[values]
+    of_value = np.zeros(max(*values, *ignored, 0) + 1, dtype=np.uint8)
+    of_value[list(values)] = np.arange(1, len(values) + 1)
+    of_value[list(ignored)] = IGNORED
+    classes: NDArray[np.uint8] = of_value[array]
     return classes
 
 
-def _label_names(content: dict[str, Any], index: Path) -> dict[int, str]:
-    """MSD writes {"1": "name"}, nnU-Net {"name": 1}."""
-    names: dict[int, str] = {}
+def _label_table(content: dict[str, Any], index: Path) -> LabelTable:
+    """MSD writes {"1": "name"}, nnU-Net {"name": 1}, and {"name": [1, 2]} of a region."""
+    named: dict[str, tuple[int, ...]] = {}
+    ignore: int | None = None
     for key, value in content["labels"].items():
-        number, name = (value, key) if isinstance(value, int) else (key, value)
-        try:
-            names[int(number)] = str(name)
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"{index}: label {key!r}: {value!r} is not a number") from error
-    names.pop(0, None)
-    if ignored := [number for number, name in names.items() if name.lower() == "ignore"]:
-        raise SettingsError(
-            f"{index}: label {ignored[0]} means 'ignore': leaving voxels out is not supported"
-        )
-    if not names or min(names) < 0 or max(names) > _HIGHEST_LABEL or len(names) > _MOST_LABELS:
+        is_number = isinstance(value, int | list)
+        numbers = _numbers(key, value if is_number else key, value, index)
+        name = str(key if is_number else value)
+        if name.lower() == "ignore" and len(numbers) == 1:
+            (ignore,) = numbers
+        elif numbers != (0,):
+            named[_unused(name, numbers, named)] = numbers
+    values = [value for numbers in named.values() for value in numbers]
+    checked = [*values, *([] if ignore is None else [ignore])]
+    if not values or min(checked) < 1 or max(checked) > _HIGHEST_LABEL or len(named) > _MOST_LABELS:
         raise SettingsError(
             f"{index}: needs 1 to {_MOST_LABELS} labels from 1 to {_HIGHEST_LABEL}, has"
-            f" {sorted(names)[:5]}"
+            f" {sorted(checked)[:5]}"
         )
-    return dict(sorted(names.items()))
+    if ignore in values:
+        raise SettingsError(f"{index}: label {ignore} means 'ignore' and something else")
+    if any(len(numbers) > 1 for numbers in named.values()):
+        return LabelTable(_region_names(content, named, index), tuple(named.values()), ignore)
+    names = {numbers[0]: name for name, numbers in named.items()}
+    if len(names) < len(named):
+        raise SettingsError(f"{index}: two labels have one number: {sorted(values)}")
+    return LabelTable(dict(sorted(names.items())), ignore=ignore)
+
+
+def _numbers(key: object, given: object, value: object, index: Path) -> tuple[int, ...]:
+    """Return the label values of an entry of the table."""
+    parts: list[Any] = given if isinstance(given, list) else [given]
+    try:
+        numbers = tuple(sorted({int(part) for part in parts}))
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{index}: label {key!r}: {value!r} is not a number") from error
+    if not numbers or (0 in numbers and len(numbers) > 1):
+        raise SettingsError(
+            f"{index}: region {key!r}: {value!r}: give label values from 1 up; 0 is background"
+        )
+    return numbers
+
+
+def _unused(name: str, numbers: tuple[int, ...], named: Container[str]) -> str:
+    """Return a name that no other label has: tables of MSD may use one twice."""
+    return name if name not in named else f"{name} {numbers[0]}"
+
+
+def _region_names(
+    content: dict[str, Any], named: Mapping[str, tuple[int, ...]], index: Path
+) -> dict[int, str]:
+    """Return the name of the label value that each region is written as, in their order."""
+    order = content.get("regions_class_order")
+    if (
+        not isinstance(order, list)
+        or not all(isinstance(value, int) and 0 < value <= _HIGHEST_LABEL for value in order)
+        or len(set(order)) != len(order)
+        or len(order) != len(named)
+    ):
+        raise SettingsError(
+            f"{index}: regions_class_order {order!r}: give {len(named)} different label values, one"
+            f" for each of {', '.join(named)} in this order; a later one is written over an earlier"
+        )
+    return dict(zip(order, named, strict=True))
 
 
 def _count_note(stated: object, found: int, index: Path) -> str:

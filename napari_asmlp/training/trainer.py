@@ -23,7 +23,8 @@ from napari_asmlp.errors import ModelError, SettingsError
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.networks.compiled_training import CompiledTraining
 from napari_asmlp.training.augment import random_crop
-from napari_asmlp.training.losses import segmentation_loss
+from napari_asmlp.training.dataset import IGNORED
+from napari_asmlp.training.losses import IGNORE, segmentation_loss
 from napari_asmlp.training.optimisers import set_rates
 from napari_asmlp.training.recipe import Recipe
 from napari_asmlp.training.samples import Sample
@@ -97,8 +98,8 @@ class Stage:
 
 
 def labelled_loss(_image: Tensor, logits: Tensor, classes: Tensor) -> Tensor:
-    """Return the loss where every voxel has a label: see `losses.segmentation_loss`."""
-    return segmentation_loss(logits, classes)
+    """Return `losses.segmentation_loss` of the voxels that somebody annotated."""
+    return segmentation_loss(logits, classes.masked_fill(classes == IGNORED, IGNORE))
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class TrainingRun:
     ----------
     split : record of which cases are on which side, kept in the checkpoint
     loss : of images (B, C, X, Y, Z), logits (B, K, X, Y, Z) and classes (B, X, Y, Z)
+    regions : classes of each output, where these are regions
     """
 
     recipe: Recipe
@@ -120,6 +122,7 @@ class TrainingRun:
     resume: bool = False
     split: Mapping[str, Any] = field(default_factory=dict)
     loss: Callable[[Tensor, Tensor, Tensor], Tensor] = labelled_loss
+    regions: tuple[tuple[int, ...], ...] = ()
 
     def __call__(self, network: nn.Module) -> Generator[TrainProgress, None, list[dict[str, Any]]]:
         """Train `network` in place; yields after each epoch, returns the history of epochs."""
@@ -221,7 +224,7 @@ class TrainingRun:
         fraction = min(self._fraction(state), 1.0)
         scores = None
         if self.validation and (epoch % self.recipe.validate_every == 0 or fraction == 1):
-            scores = validate(state.learnt, self.validation)
+            scores = validate(state.learnt, self.validation, self.regions)
         loss = float(np.mean(state.losses))
         state.losses = []
         state.history.append(

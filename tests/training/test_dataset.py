@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from napari_asmlp.errors import AsmlpError, GridError, SettingsError, VolumeError
-from napari_asmlp.training.dataset import examined, read_case, read_dataset
+from napari_asmlp.io import read_volume
+from napari_asmlp.training.dataset import (
+    IGNORED,
+    LabelTable,
+    class_indices,
+    examined,
+    read_case,
+    read_dataset,
+)
 from tests.blobs import AFFINE, write_dataset
 
 
@@ -21,7 +29,7 @@ def test_cases_of_the_decathlon_layout(folder):
     dataset = read_dataset(folder)
     assert dataset.name == "Balls"
     assert [case.name for case in dataset.cases] == ["ball_0", "ball_1", "ball_2", "ball_3"]
-    assert dataset.label_names == {1: "Back", 2: "Front"}
+    assert dataset.labels.names == {1: "Back", 2: "Front"}
 
 
 def test_cases_of_the_nnunet_layout(folder):
@@ -34,7 +42,7 @@ def test_cases_of_the_nnunet_layout(folder):
     table = {"background": 0, "Back": 1, "Front": 2}
     (folder / "dataset.json").write_text(json.dumps({"labels": table, "file_ending": ".nii.gz"}))
     dataset = read_dataset(folder)
-    assert dataset.label_names == {1: "Back", 2: "Front"}
+    assert dataset.labels.names == {1: "Back", 2: "Front"}
     image, _ = read_case(dataset.cases[0])
     assert image.channels == 2
 
@@ -176,7 +184,19 @@ def break_index(folder, change):
         (lambda f: break_index(f, lambda c: c.update(labels={"0": "background"})), "1 to 254"),
         (lambda f: break_index(f, lambda c: c["labels"].update(x="name")), "not a number"),
         (lambda f: break_index(f, lambda c: c["labels"].update({"99999": "far"})), "99999"),
-        (lambda f: break_index(f, lambda c: c["labels"].update({"3": "ignore"})), "not supported"),
+        (lambda f: break_index(f, lambda c: c["labels"].update(ignore=2)), "2 means 'ignore' and"),
+        (
+            lambda f: break_index(f, lambda c: c["labels"].update(both=[1, 2])),
+            "regions_class_order",
+        ),
+        (
+            lambda f: break_index(
+                f, lambda c: c.update(labels={"a": [1, 2], "b": 2}, regions_class_order=[1, 1])
+            ),
+            "2 different label values, one for each of a, b",
+        ),
+        (lambda f: break_index(f, lambda c: c["labels"].update(a=[0, 1])), "0 is background"),
+        (lambda f: break_index(f, lambda c: c.update(labels={"a": 1, "b": 1})), "one number"),
         (lambda f: break_index(f, lambda c: c["training"].pop()), r"ball_3.*not listed"),
         (lambda f: break_index(f, lambda c: c["training"].append(c["training"][0])), "twice"),
         (
@@ -220,3 +240,34 @@ def test_the_number_of_cases_is_compared(folder, stated, said):
     note = read_dataset(folder).note
     assert said in note
     assert bool(note) == bool(said)
+
+
+MEANT = {
+    "decathlon": ({"0": "background", "2": "b", "1": "a"}, LabelTable({1: "a", 2: "b"})),
+    "nnunet": ({"background": 0, "b": 2, "a": 1}, LabelTable({1: "a", 2: "b"})),
+    "ignore": ({"background": 0, "a": 1, "ignore": 2}, LabelTable({1: "a"}, ignore=2)),
+    "ignore of the decathlon": ({"1": "a", "7": "Ignore"}, LabelTable({1: "a"}, ignore=7)),
+    "regions": (
+        {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3, "ignore": 4},
+        LabelTable({1: "whole", 2: "core", 3: "enhancing"}, ((1, 2, 3), (2, 3), (3,)), 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", MEANT)
+def test_label_tables(folder, layout):
+    labels, expected = MEANT[layout]
+    break_index(folder, lambda c: c.update(labels=labels, regions_class_order=[1, 2, 3]))
+    assert read_dataset(folder).labels == expected
+
+
+def test_classes_of_regions_and_ignored_voxels(folder):
+    table = LabelTable({5: "all", 6: "inner"}, ((2, 4, 9), (4, 9)), 7)
+    image = read_volume(read_dataset(folder).cases[0].images[0])
+    values = np.resize([0, 2, 4, 9, 7], image.grid.shape)
+    classes = class_indices(image.with_labels(values), table)
+    assert classes.ravel()[:5].tolist() == [0, 1, 2, 3, IGNORED]
+    assert table.region_classes == ((1, 2, 3), (2, 3))
+    assert (table.outputs, table.absent({1})) == (2, ["inner"])
+    with pytest.raises(VolumeError, match=r"label value 5 is not .*0, 2, 4, 9, 7"):
+        class_indices(image.with_labels(values + 5), table)
