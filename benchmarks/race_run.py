@@ -129,9 +129,9 @@ def read_data(dataset: Path, samples: Path, recipe: Recipe) -> Data:
     sides = split(cases, recipe.fold)
 
     def folder(side: Sequence[Any]) -> SampleFolder:
-        return SampleFolder(samples, list(prepare(samples, side, found.label_names, preprocessing)))
+        return SampleFolder(samples, list(prepare(samples, side, found.labels, preprocessing)))
 
-    return Data(folder(sides.training), folder(sides.held_out), found.label_names, spacing)
+    return Data(folder(sides.training), folder(sides.held_out), found.labels.names, spacing)
 
 
 def fast() -> AbstractContextManager[object]:

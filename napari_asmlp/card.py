@@ -179,6 +179,9 @@ class Card(BaseCard):
     ----------
     labels : the label table, without background; entry n belongs to the network's output n + 1
         under ``softmax`` (output 0 is background), to output n under ``sigmoid``
+    regions : for each label the label values that it comprises, where labels overlap (a whole
+        tumour and its core); its outputs are then written in the order of `labels`, a later one
+        over an earlier. Empty where a voxel gets its likeliest label
     window : voxels of an inference window on the model grid
     field_of_view_mm : extent of the volumes it was trained on; None means any
     place : whether its labels are of a structure that lies at a fixed place in volumes of that
@@ -199,6 +202,7 @@ class Card(BaseCard):
     field_of_view_mm: tuple[Millimetres, Millimetres, Millimetres] | None = None
     place: Place = "fixed"
     tilt_degrees: Annotated[float, pydantic.Field(ge=0, le=90)] = 0.0
+    regions: tuple[tuple[LabelValue, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a label table or a window that does not fit the network."""
@@ -216,6 +220,15 @@ class Card(BaseCard):
             raise ModelError(
                 f"model {self.name!r}: {len(self.preprocessing.fixed)} scalings of intensities for"
                 f" {self.in_channels} channels"
+            )
+        if self.regions and (
+            self.activation != "sigmoid"
+            or len(self.regions) != len(self.labels)
+            or not all(self.regions)
+        ):
+            raise ModelError(
+                f"model {self.name!r}: {len(self.regions)} regions for {len(self.labels)}"
+                f" {self.activation} labels; give each of sigmoid outputs its own"
             )
         if len({entry.value for entry in self.labels}) != len(self.labels):
             raise ModelError(f"model {self.name!r}: a label value occurs twice in its table")

@@ -12,7 +12,8 @@ where prediction or reference is not background; see `napari_asmlp.calibration`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +24,13 @@ from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.measure import boxes_of, dice, surface_distances, volume_mm3, voxel_mm3
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
+    from numpy.typing import NDArray
+
+    from napari_asmlp.grid import Grid
     from napari_asmlp.volume import Labels, Volume
 
     Scores = dict[str, float | None]
@@ -57,6 +61,7 @@ def evaluate(
     *,
     volume: int | None = None,
     doubts: Doubts | None = None,
+    ignore: int | None = None,
 ) -> dict[str, Any]:
     """Score predicted labels against reference labels.
 
@@ -69,6 +74,8 @@ def evaluate(
         Which volume of 4D files.
     doubts : Doubts, optional
         To be judged as well.
+    ignore : int, optional
+        Value of reference voxels that nobody annotated: they are left out.
 
     Returns
     -------
@@ -83,11 +90,12 @@ def evaluate(
     SettingsError
         A path does not exist, a file has no partner, two files of a folder have one name.
     VolumeError
-        A file is not a label volume, or a folder holds no volumes.
+        A file cannot be opened (such as a link to a file that is not there), is not a label
+        volume, or a folder holds no volumes.
     GridError
         The two files of a pair lie on different grids.
     """
-    steps = iter_evaluate(predictions, references, volume=volume, doubts=doubts)
+    steps = iter_evaluate(predictions, references, volume=volume, doubts=doubts, ignore=ignore)
     while True:
         try:
             next(steps)
@@ -101,17 +109,19 @@ def iter_evaluate(
     *,
     volume: int | None = None,
     doubts: Doubts | None = None,
+    ignore: int | None = None,
 ) -> Generator[tuple[int, int], None, dict[str, Any]]:
     """Do what `evaluate` does, yielding (cases done, cases in all) before the first and after each.
 
     Everything about names is checked before the first yield.
     """
     pairs = _pairs(predictions, references)
+    io.check_volumes([file for pair in pairs.values() for file in pair])
     judge = None if doubts is None else _Judge(predictions, doubts)
     cases: dict[str, Case] = {}
     yield 0, len(pairs)
     for name, files in pairs.items():
-        predicted, expected = _read_pair(*files, volume)
+        predicted, expected = without(ignore, *_read_pair(*files, volume))
         cases[name] = score_labels(predicted, expected)
         if judge is not None:
             judge.take(name, predicted, expected)
@@ -163,7 +173,7 @@ def _pairs(predictions: Path, references: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _by_name(path: Path) -> dict[str, Path]:
-    if not path.exists():
+    if not os.path.lexists(path):
         raise SettingsError(f"{path}: no such file or folder")
     found: dict[str, Path] = {}
     for file in io.volumes_in(path) if path.is_dir() else [path]:
@@ -192,7 +202,9 @@ class _Judge:
         def paired(path: Path | None) -> dict[str, Path]:
             if path is None:
                 return {}
-            return {name: other for name, (_, other) in _pairs(predictions, path).items()}
+            found = {name: other for name, (_, other) in _pairs(predictions, path).items()}
+            io.check_volumes(list(found.values()))
+            return found
 
         self._probabilities = paired(doubts.probabilities)
         self._uncertainty = paired(doubts.uncertainty)
@@ -238,8 +250,26 @@ def _read_doubts(path: Path, prediction: Volume) -> Any:
     return values if values.ndim == 4 else values[..., np.newaxis]
 
 
-def score_labels(prediction: Volume, reference: Volume) -> Case:
-    """Return the scores of every label that occurs in one of two volumes on the same grid."""
+def without(ignore: int | None, prediction: Volume, reference: Volume) -> tuple[Volume, Volume]:
+    """Return both with background in the reference's voxels to ignore, which no score then sees."""
+    expected = reference.array()
+    if ignore is None or not (left_out := expected == ignore).any():
+        return prediction, reference
+    masked = [np.where(left_out, 0, labels.array()) for labels in (prediction, reference)]
+    return replace(prediction, data=masked[0]), replace(reference, data=masked[1])
+
+
+def score_labels(
+    prediction: Volume, reference: Volume, regions: Mapping[int, Sequence[int]] | None = None
+) -> Case:
+    """Return the scores of every label that occurs in one of two volumes on the same grid.
+
+    Parameters
+    ----------
+    regions : label values that each of these comprises, to score regions in place of labels
+    """
+    if regions:
+        return _score_regions(prediction, reference, regions)
     steps = iter_score_labels(prediction, reference)
     while True:
         try:
@@ -252,22 +282,38 @@ def iter_score_labels(
     prediction: Volume, reference: Volume
 ) -> Generator[tuple[int, int], None, Case]:
     """Do what `score_labels` does, yielding (labels done, labels in all) before each."""
-    voxel = voxel_mm3(reference.grid.affine)
     predicted, expected = prediction.array(), reference.array()
     boxes = _boxes(predicted, expected)
     case: Case = {}
     for value, box in boxes.items():
         yield len(case), len(boxes)
-        a, b = predicted[box] == value, expected[box] == value
-        distances = surface_distances(a, b, reference.grid.spacing)
-        case[str(value)] = {
-            "dice": dice(a, b),
-            "hd95_mm": distances.hausdorff95,
-            "assd_mm": distances.average,
-            "volume_mm3": volume_mm3(a, voxel),
-            "reference_mm3": volume_mm3(b, voxel),
-        }
+        case[str(value)] = _scores(predicted[box] == value, expected[box] == value, reference.grid)
     return case
+
+
+def _score_regions(
+    prediction: Volume, reference: Volume, regions: Mapping[int, Sequence[int]]
+) -> Case:
+    """Return the scores of every region that occurs, under the label value it is written as."""
+    case: Case = {}
+    for value, members in regions.items():
+        pair = [np.isin(labels.array(), members) for labels in (prediction, reference)]
+        if box := boxes_of((pair[0] | pair[1]).astype(np.uint8)).get(1):
+            case[str(value)] = _scores(pair[0][box], pair[1][box], reference.grid)
+    return case
+
+
+def _scores(found: NDArray[np.bool_], wanted: NDArray[np.bool_], grid: Grid) -> Scores:
+    """Return the measures of a label in two boxes of a grid."""
+    voxel = voxel_mm3(grid.affine)
+    distances = surface_distances(found, wanted, grid.spacing)
+    return {
+        "dice": dice(found, wanted),
+        "hd95_mm": distances.hausdorff95,
+        "assd_mm": distances.average,
+        "volume_mm3": volume_mm3(found, voxel),
+        "reference_mm3": volume_mm3(wanted, voxel),
+    }
 
 
 def _boxes(*arrays: Labels) -> dict[int, tuple[slice, ...]]:

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
-from napari_asmlp.evaluate import MEASURES, Doubts, evaluate, format_table, iter_evaluate
+from napari_asmlp.evaluate import (
+    MEASURES,
+    Doubts,
+    evaluate,
+    format_table,
+    iter_evaluate,
+    score_labels,
+)
+from napari_asmlp.io import read_volume
 
 NOTHING = dict.fromkeys(MEASURES)
 
@@ -209,3 +217,23 @@ def test_doubts_that_are_none_are_refused(folders, array, affine, error, words):
     (predictions.parent / "doubts" / "b.nii.gz").unlink()
     with pytest.raises(SettingsError, match=r"b\.nii: no file of that name"):
         evaluate(predictions, references, doubts=Doubts(predictions.parent / "doubts"))
+
+
+def test_voxels_to_ignore_are_left_out(tmp_path):
+    """Of the reference's 9 no score is made, whatever was predicted there."""
+    predictions = save(tmp_path / "p.nii.gz", rod(1, 1, 0, 2, 1))
+    references = save(tmp_path / "r.nii.gz", rod(1, 1, 1, 9, 9))
+    case = evaluate(predictions, references, ignore=9)["cases"]["p"]
+    assert list(case) == ["1"]
+    assert case["1"]["dice"] == pytest.approx(4 / 5)
+    assert (case["1"]["volume_mm3"], case["1"]["reference_mm3"]) == (4, 6)
+
+
+def test_regions_are_scored_as_a_whole(tmp_path):
+    """Values 1 and 2 are of the whole, 2 of its core."""
+    pair = [
+        read_volume(save(tmp_path / f"{n}.nii.gz", labels), kind="labels")
+        for n, labels in enumerate((rod(1, 1, 2, 0), rod(1, 2, 1, 0)))
+    ]
+    case = score_labels(*pair, {1: (1, 2), 2: (2,), 3: (3,)})
+    assert {label: scores["dice"] for label, scores in case.items()} == {"1": 1.0, "2": 0.0}

@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|DIR",
         help="of the predictions: report the area under its risk-coverage curve",
     )
+    parser.add_argument(
+        "--ignore",
+        type=int,
+        metavar="V",
+        help="value of reference voxels that nobody annotated: they are left out",
+    )
     parser.add_argument("--json", metavar="FILE|-", help="write the scores as JSON")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing JSON file")
 
@@ -44,7 +50,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
         check_file(options.json, overwrite=options.overwrite, inputs=inputs)
     asked = options.probabilities is not None or options.uncertainty is not None
     doubts = Doubts(options.probabilities, options.uncertainty) if asked else None
-    result = evaluate(options.predictions, options.references, volume=options.volume, doubts=doubts)
+    result = evaluate(
+        options.predictions,
+        options.references,
+        volume=options.volume,
+        doubts=doubts,
+        ignore=options.ignore,
+    )
     text = json.dumps(result, indent=1, allow_nan=False)
     if options.json == "-":
         sys.stdout.write(f"{text}\n")

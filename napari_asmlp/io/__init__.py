@@ -6,6 +6,7 @@ through a temporary file, so that an output is whole or absent, and no input is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = [
     "NamedLabel",
     "base_name",
     "check_output",
+    "check_volumes",
     "labels_dtype",
     "names_path",
     "read_volume",
@@ -37,6 +39,13 @@ __all__ = [
     "write_shares",
     "write_volume",
 ]
+
+# What lies in the place of a large file until its content is fetched, and how that is done.
+_POINTERS = {
+    b"/annex/objects/": "fetch it with git annex get or datalad get",
+    b"version https://git-lfs": "fetch it with git lfs pull",
+}
+_POINTER_LENGTH = max(map(len, _POINTERS))
 
 
 def read_volume(path: AnyPath, *, volume: int | None = None, kind: Kind = "image") -> Volume:
@@ -153,7 +162,11 @@ def write_shares(volume: Volume, path: AnyPath, *, overwrite: bool = False) -> P
 
 
 def volumes_in(folder: AnyPath) -> list[Path]:
-    """Return the volumes directly in a folder, sorted by name; a pair is named by its header.
+    """Return what lies directly in a folder and is named like a volume, sorted by name.
+
+    A pair is named by its header, or by its voxels where the header is missing. Hidden files are
+    left out. All else is listed whether it can be opened or not (a link to a file that is not
+    there, a folder, half a pair): `read_volume` and `check_volumes` say what is wrong with it.
 
     Raises
     ------
@@ -167,12 +180,30 @@ def volumes_in(folder: AnyPath) -> list[Path]:
         raise VolumeError(
             f"{folder}: cannot be listed ({error.strerror}); give a folder"
         ) from error
-    whole = [
-        f for f in files if f.is_file() and (f == files_of(f)[0] or not files_of(f)[0].exists())
-    ]
+    present = set(files)
+    whole = [f for f in files if f == files_of(f)[0] or files_of(f)[0] not in present]
     if not whole:
         raise VolumeError(f"{folder}: no volume lies directly in it; known formats are {KNOWN}")
     return whole
+
+
+def check_volumes(paths: Sequence[AnyPath]) -> None:
+    """Refuse files that cannot be opened, before any work begins on them; no header is read.
+
+    Raises
+    ------
+    VolumeError
+        Naming the first of them, what is wrong with it, and how many others there are.
+    """
+    wrong: list[VolumeError] = []
+    for path in paths:
+        try:
+            _checked_format(Path(path))
+        except VolumeError as error:
+            wrong.append(error)
+    if wrong:
+        more = f" ({len(wrong) - 1} more cannot be opened)" if len(wrong) > 1 else ""
+        raise VolumeError(f"{wrong[0]}{more}")
 
 
 def _narrowed(labels: Volume) -> tuple[Voxels, np.dtype[Any]]:
@@ -193,18 +224,33 @@ def _checked_format(path: Path) -> Format:
     """Return the format of a file that is there, is not empty, and has a known name."""
     format_ = format_of(path)
     for file in files_of(path):
-        try:
-            size = file.stat().st_size
-        except OSError as error:
-            raise VolumeError(
-                f"{file}: cannot be opened ({error.strerror}); check the name"
-            ) from error
+        _check_there(file)
+    if format_ is None:
+        raise VolumeError(f"{path}: is of no known format; known are {KNOWN}")
+    return format_
+
+
+def _check_there(file: Path) -> None:
+    """Refuse a file that is absent, empty, none, or stands for content that was not fetched."""
+    try:
+        size = file.stat().st_size
         if file.is_dir():
             raise VolumeError(f"{file}: is a folder; give the name of one volume in it")
         if not file.is_file():
             raise VolumeError(f"{file}: is no ordinary file; give the name of a volume")
-        if not size:
-            raise VolumeError(f"{file}: is empty; get a fresh copy")
-    if format_ is None:
-        raise VolumeError(f"{path}: is of no known format; known are {KNOWN}")
-    return format_
+        with file.open("rb") as stream:
+            start = stream.read(_POINTER_LENGTH)
+    except OSError as error:
+        if file.is_symlink() and not file.exists():
+            raise VolumeError(
+                f"{file}: is a link to a file that is not there ({file.readlink()}); fetch it"
+                " (git annex get, datalad get), mend the link or remove it"
+            ) from error
+        raise VolumeError(
+            f"{file}: cannot be opened ({error.strerror}); check its name and permissions"
+        ) from error
+    if not size:
+        raise VolumeError(f"{file}: is empty; get a fresh copy")
+    for sign, remedy in _POINTERS.items():
+        if start.startswith(sign):
+            raise VolumeError(f"{file}: stands for content that was not fetched; {remedy}")

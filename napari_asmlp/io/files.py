@@ -125,8 +125,8 @@ def check_folder(folder: Path) -> None:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise an OutputError if there is a file at `path`."""
-    if path.exists():
+    """Raise an OutputError if there is a file at `path`, or a link to one that is not there."""
+    if os.path.lexists(path):
         raise OutputError(f"{path}: exists already; choose another name or give --overwrite")
 
 

@@ -17,7 +17,7 @@ from napari_asmlp.calibration import (
     refused_temperature,
     tempered,
 )
-from napari_asmlp.evaluate import score_labels, summarise
+from napari_asmlp.evaluate import score_labels, summarise, without
 from napari_asmlp.grid import Region
 from napari_asmlp.model import Model
 from napari_asmlp.pipeline.segmentation import Segmentation, iter_segment
@@ -48,7 +48,7 @@ class Scored:
 
 
 def score(
-    model: Model, cases: Sequence[Case], device: str = "auto"
+    model: Model, cases: Sequence[Case], device: str = "auto", ignore: int | None = None
 ) -> Generator[Stage, None, Scored]:
     """Segment cases as a user would and compare with their labels, on their own grids.
 
@@ -57,7 +57,8 @@ def score(
 
     Parameters
     ----------
-    model : with temperature 1
+    model : with temperature 1; where its labels are regions, nothing is calibrated
+    ignore : label value of voxels that nobody annotated; they are left out
     """
     outputs = model.card.out_channels
     most = min(_VOXELS, _CHANCES // outputs)
@@ -65,9 +66,9 @@ def score(
     rows = {}
     for done, case in enumerate(cases):
         yield Stage("scoring", done, len(cases))
-        rows[case.name] = _score_case(model, case, device, halves[done % 2])
-    if not rows:
-        return Scored({}, 1.0, {})
+        rows[case.name] = _score_case(model, case, device, halves[done % 2], ignore)
+    if not rows or model.card.regions:
+        return Scored(_rounded(summarise(rows)) if rows else {}, 1.0, {})
     fitted = fit_temperature(
         np.concatenate([half.chances for half in halves], axis=1),
         np.concatenate([half.truth for half in halves]),
@@ -80,14 +81,14 @@ def score(
 
 
 def _score_case(
-    model: Model, case: Case, device: str, sample: VoxelSample
+    model: Model, case: Case, device: str, sample: VoxelSample, ignore: int | None
 ) -> dict[str, dict[str, float | None]]:
     """Return the scores of a case; its voxels go into the sample, slab by slab."""
     image, reference = read_case(case)
-    truth = reference.array()
+    truth, regions = reference.array(), model.card.regions
     outputs = _outputs(model, int(truth.max()))
     settings = SegmentSettings(
-        device=device, region=Region.whole(image.grid.shape), probabilities=True
+        device=device, region=Region.whole(image.grid.shape), probabilities=not regions
     )
     work = iter_segment(image, model, settings, keep_probabilities=False)
     while True:
@@ -95,10 +96,11 @@ def _score_case(
             slab = next(work).slab
         except StopIteration as stop:
             found: Segmentation = stop.value
-            return score_labels(found.labels, reference)
+            parts = dict(zip(model.card.label_names, regions, strict=True)) if regions else None
+            return score_labels(*without(ignore, found.labels, reference), parts)
         if slab is not None and slab.probabilities is not None:
             right = truth[slab.region.slices]
-            some = (right > 0) | (slab.labels > 0)
+            some = ((right > 0) | (slab.labels > 0)) & (right != (-1 if ignore is None else ignore))
             sample.add(slab.probabilities[some].T, outputs[right[some]])
 
 

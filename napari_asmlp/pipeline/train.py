@@ -29,10 +29,11 @@ from napari_asmlp.training.dataset import Case
 from napari_asmlp.training.folds import all_folds
 from napari_asmlp.training.layout import place_of
 from napari_asmlp.training.logs import Logs, LogWriter
+from napari_asmlp.training.losses import RegionLoss
 from napari_asmlp.training.recipe import RECIPE, Recipe
 from napari_asmlp.training.samples import check_classes, make_folder
 from napari_asmlp.training.state import split_of
-from napari_asmlp.training.trainer import Stage, TrainingRun, TrainProgress
+from napari_asmlp.training.trainer import Stage, TrainingRun, TrainProgress, labelled_loss
 from napari_asmlp.zoo import label_table, load_segmenter
 
 _LARGEST_WINDOW = 160
@@ -141,22 +142,25 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     make_folder(job.folder)
     job.claims.add(job.logs.files)
     plan = yield from make_train_plan(job.dataset, job.volume, job.recipe, earlier, job.splits)
-    names = plan.dataset.label_names
+    table = plan.dataset.labels
     training, validation = yield from prepare_samples(plan, job.folder)
-    notes = [f"no case to train on has label {name!r}" for name in check_classes(training, names)]
-    place, why = place_of(training, len(names))
+    notes = [f"no case to train on has label {name!r}" for name in check_classes(training, table)]
+    place, why = place_of(training, len(table.values))
     notes += _place_note(job.recipe, place, why)
     torch.manual_seed(job.recipe.seed)
-    network, note = _network(job.recipe, start, training[0].image.shape[0], len(names) + 1)
+    network, note = _network(job.recipe, start, training[0].image.shape[0], table.outputs)
     for text in [*notes, *note]:
         yield Stage("preparing", 1, 1, text)
     if resume:
         check_data(plan, earlier.get("data", {}))
     record = plan.split.record() | {"data": plan.data()}
     run = TrainingRun(
-        job.recipe, plan.crop, training, validation, job.checkpoint, job.device, resume, record
+        *(job.recipe, plan.crop, training, validation),
+        *(job.checkpoint, job.device, resume, record),
+        RegionLoss(table.region_classes) if table.regions else labelled_loss,
+        table.region_classes,
     )
-    history = yield from _logged(run, network, LogWriter(job.logs, list(names.values())))
+    history = yield from _logged(run, network, LogWriter(job.logs, list(table.names.values())))
     model = Model(_card(job, plan, network, place), rounded(network))
     model = yield from _scored(job, plan, model)
     _write_split(job, plan)
@@ -217,7 +221,9 @@ def _scored(job: TrainJob, plan: TrainPlan, model: Model) -> Generator[Stage, No
     save_model(model, job.output, overwrite=overwrite)
     try:
         with enough_memory("scores of the cases held out"):
-            scored = yield from score(model, plan.split.held_out, job.device)
+            scored = yield from score(
+                model, plan.split.held_out, job.device, plan.dataset.labels.ignore
+            )
     except AsmlpError as error:
         raise AsmlpError(
             f"{job.output} is written, but without scores (--resume tries again): {error}"
@@ -313,7 +319,8 @@ def _place_note(recipe: Recipe, place: Place, why: str) -> list[str]:
 
 
 def _card(job: TrainJob, plan: TrainPlan, network: Asmlp, place: Place) -> Card:
-    recipe, names = job.recipe, plan.dataset.label_names
+    recipe, table = job.recipe, plan.dataset.labels
+    names = table.names
     x, y, z = np.max(plan.extents_mm, axis=0).round(2).tolist()
     spacing = plan.preprocessing.spacing or (1.0, 1.0, 1.0)
     unit = network.config.multiple_of
@@ -327,6 +334,8 @@ def _card(job: TrainJob, plan: TrainPlan, network: Asmlp, place: Place) -> Card:
         summary=recipe.summary or f"{', '.join(names.values())} ({plan.dataset.name})",
         labels=label_table([name.lower() for name in names.values()], list(names)),
         network=network.config,
+        activation="sigmoid" if table.regions else "softmax",
+        regions=table.regions,
         window=(window[0], window[1], window[2]),
         preprocessing=plan.preprocessing,
         field_of_view_mm=(x, y, z),

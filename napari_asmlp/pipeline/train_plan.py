@@ -42,8 +42,11 @@ class TrainPlan:
     def data(self) -> dict[str, Any]:
         """Return plain values of what is learnt from: a resumed run must find the same."""
         cases = (*self.split.training, *self.split.held_out)
+        table = self.dataset.labels
+        meaning = {"regions": [list(part) for part in table.regions], "ignore": table.ignore}
         return {
-            "label table": {str(value): name for value, name in self.dataset.label_names.items()},
+            "label table": {str(value): name for value, name in table.names.items()}
+            | {key: value for key, value in meaning.items() if value},
             "crop": list(self.crop),
             "preprocessing": PREPROCESSING.dump_python(self.preprocessing, mode="json"),
             "labels": {case.hash: file_hash(case.labels) for case in cases},
@@ -83,6 +86,8 @@ def make_train_plan(
     splits : file that says which case is on which side, see `named_split`
     """
     dataset = read_dataset(folder, volume)
+    if dataset.note:
+        yield Stage("reading", 0, len(dataset.cases), dataset.note)
     cases: list[Case] = []
     for case in examined(dataset.cases):
         cases.append(case)
@@ -97,7 +102,7 @@ def make_train_plan(
     preprocessing = Preprocessing(
         spacing=recipe.spacing or target_spacing(grids, _AXIS_CODES),
         axis_codes=_AXIS_CODES,
-        fixed=fixed_intensities(parts.training, dataset.channel_names),
+        fixed=fixed_intensities(parts.training, dataset.channel_names, dataset.labels.ignore),
     )
     placed = [place(grid, preprocessing).model_grid for grid in grids]
     crop = recipe.crop or crop_shape(placed, recipe)
@@ -119,7 +124,7 @@ def prepare_samples(
     done, total = 0, len(plan.split.training) + len(plan.split.held_out)
     for cases in (plan.split.training, plan.split.held_out):
         entries: list[tuple[str, str]] = []
-        for entry in prepare(folder, cases, plan.dataset.label_names, plan.preprocessing):
+        for entry in prepare(folder, cases, plan.dataset.labels, plan.preprocessing):
             entries.append(entry)
             done += 1
             yield Stage("preparing", done, total)

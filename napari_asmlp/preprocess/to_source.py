@@ -84,7 +84,7 @@ class SourceSlabs:
         self.seconds = 0.0
         self._placement = placement
         self._axis = placement.slab_axis
-        self._softmax = card.activation == "softmax"
+        self._softmax, self._regions = card.activation == "softmax", bool(card.regions)
         # It changes what is reported and no label, so it comes after these are decided.
         self._temperature = card.temperature if self._softmax else 1.0
         values = [0] * self._softmax + [entry.value for entry in card.labels]
@@ -219,7 +219,7 @@ class SourceSlabs:
                 np.stack([self._interpolated(part, cuts) for part in self._activated(scores)])
             )
         logits = scores[: len(self._values)]
-        labels = decide(logits, self._values, softmax=self._softmax, above=0)
+        labels = self._decided(logits, above=0)
         if not (self._with_probabilities or self._with_uncertainty):
             return [labels]
         return [labels, *self._maps(self._activated(scores))]
@@ -227,7 +227,7 @@ class SourceSlabs:
     def _answers(self, chances: NDArray[np.float32]) -> list[NDArray[Any]]:
         """Return labels, and what else is asked for, that follow from probabilities."""
         outputs = chances[: len(self._values)]
-        labels = decide(outputs, self._values, softmax=self._softmax, above=0.5)
+        labels = self._decided(outputs, above=0.5)
         return [labels, *self._maps(chances)]
 
     def _maps(self, chances: NDArray[np.float32]) -> list[NDArray[Any]]:
@@ -241,6 +241,12 @@ class SourceSlabs:
                 uncertainty_of(chances, count, softmax=self._softmax, temperature=self._temperature)
             )
         return found
+
+    def _decided(self, scores: NDArray[np.float32], above: float) -> Labels:
+        """Choose a label for each voxel by its scores (K, X, Y, Z)."""
+        if self._regions:
+            return written_over(scores, self._values, above=above)
+        return decide(scores, self._values, softmax=self._softmax, above=above)
 
     def _activated(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits to probabilities, (K, X, Y, Z); what comes after them stays."""
@@ -324,6 +330,22 @@ def decide(scores: NDArray[np.float32], values: Labels, *, softmax: bool, above:
     labels: Labels = values[chosen]
     if not softmax:
         labels[best <= above] = 0
+    return labels
+
+
+def written_over(scores: NDArray[np.float32], values: Labels, *, above: float) -> Labels:
+    """Write each region where its score is high enough, a later one over an earlier.
+
+    Parameters
+    ----------
+    scores : float32 array (K, X, Y, Z)
+        Logits or probabilities.
+    values : unsigned array (K,)
+        Label value of each region.
+    """
+    labels: Labels = np.zeros(scores.shape[1:], values.dtype)
+    for region, value in zip(scores, values, strict=True):
+        labels[region > above] = value
     return labels
 
 

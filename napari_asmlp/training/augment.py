@@ -29,7 +29,7 @@ class Crop:
     Attributes
     ----------
     image : (C, X, Y, Z) float32
-    classes : (X, Y, Z) int64, 0 background
+    classes : (X, Y, Z) int64, as those of the sample
     """
 
     image: Tensor
@@ -51,7 +51,8 @@ def random_crop(
     Parameters
     ----------
     foreground : how often the crop is centred on a voxel of a label, as far as it then lies inside;
-        all labels of the sample have the same chance
+        all labels of the sample have the same chance. Where some voxels are ignored, all other
+        crops are centred on one that is not
     """
     matrix = _linear_map(settings, generator)
     centre = _centre(sample, shape, generator, foreground)
@@ -81,10 +82,11 @@ def _centre(
     middle, slack = (extent - 1) / 2, (extent - torch.tensor(shape)).abs() / 2
     anywhere = middle + slack * _uniform(3, generator)
     chance, label, voxel = torch.rand(3, generator=generator).tolist()
-    if chance >= foreground or not len(sample.places):
+    labels = np.unique(sample.places[sample.places[:, 0] > 0, 0])
+    wanted = labels[int(label * len(labels))] if chance < foreground and len(labels) else 0
+    chosen = sample.places[sample.places[:, 0] == wanted]
+    if not len(chosen):
         return anywhere
-    labels = np.unique(sample.places[:, 0])
-    chosen = sample.places[sample.places[:, 0] == labels[int(label * len(labels))]]
     place = torch.from_numpy(chosen[int(voxel * len(chosen)), 1:])
     place = place - (1 - torch.tensor(shape) % 2) / 2
     return torch.maximum(torch.minimum(place, middle + slack), middle - slack)

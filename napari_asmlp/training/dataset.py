@@ -2,15 +2,16 @@
 
 Two layouts are known, both a folder with ``dataset.json``, ``imagesTr`` and ``labelsTr``: that of
 the Medical Segmentation Decathlon, which lists its pairs and has one file a case, and nnU-Net's,
-which pairs by name and has one file a channel (``NAME_0000.nii.gz`` ...).
+which pairs by name and has one file a channel (``NAME_0000.nii.gz`` ...). nnU-Net's first version
+mixes them: it lists ``NAME.nii.gz`` and stores the channels.
 """
 
 from __future__ import annotations
 
 import json
-import re
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
-from napari_asmlp.io import base_name, read_volume, volumes_in
-from napari_asmlp.io.channels import content_hash, stacked
+from napari_asmlp.io import base_name, check_volumes, read_volume, volumes_in
+from napari_asmlp.io.channels import channel_of, check_channels, content_hash, stacked
 from napari_asmlp.volume import Volume
 
+IGNORED = 255  # among classes: nobody annotated the voxel
 _HIGHEST_LABEL = 65535
 _MOST_LABELS = 254
 
@@ -49,21 +51,81 @@ class Case:
 
 
 @dataclass(frozen=True)
+class LabelTable:
+    """What label values mean, in files and in what a model writes.
+
+    A *class* is the position of a label value of the files among `values`, from 1; 0 is background
+    and `IGNORED` a voxel that nobody annotated.
+
+    Attributes
+    ----------
+    names : of each label value that a model writes, in the order of its outputs
+    regions : for each of `names` the values of the files that it comprises, where regions overlap
+        (a whole tumour and its core); empty where each value is a label of its own
+    ignore : value of voxels that nobody annotated, or None
+    """
+
+    names: dict[int, str]
+    regions: tuple[tuple[int, ...], ...] = ()
+    ignore: int | None = None
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Label values of the files, without background and `ignore`, ascending."""
+        if not self.regions:
+            return tuple(self.names)
+        return tuple(sorted({value for region in self.regions for value in region}))
+
+    @property
+    def region_classes(self) -> tuple[tuple[int, ...], ...]:
+        """Classes of each region; empty without regions."""
+        classes = {value: n for n, value in enumerate(self.values, start=1)}
+        return tuple(tuple(classes[value] for value in region) for region in self.regions)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a network: one for each region, or for background and each label."""
+        return len(self.regions) or 1 + len(self.names)
+
+    def absent(self, classes: Container[int]) -> list[str]:
+        """Return the names of what none of these classes belongs to."""
+        parts = self.region_classes or [(n,) for n in range(1, 1 + len(self.names))]
+        return [
+            name
+            for name, part in zip(self.names.values(), parts, strict=True)
+            if not any(n in classes for n in part)
+        ]
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """The cases of a folder, the label table they share, and what their channels are called."""
+    """The cases of a folder, the label table they share, and what their channels are called.
+
+    Attributes
+    ----------
+    note : what the user should know of it before training begins, or empty
+    """
 
     name: str
     cases: tuple[Case, ...]
-    label_names: dict[int, str]
+    labels: LabelTable
     channel_names: tuple[str, ...] = ()
+    note: str = ""
 
 
 def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
-    """Find the cases of a data set; raises `SettingsError` on a missing or stray file.
+    """Find the cases of a data set.
 
     Parameters
     ----------
     volume : which one of 4D images; None for all of them, as channels
+
+    Raises
+    ------
+    SettingsError
+        Where ``dataset.json`` is unusable, or a file is missing or stray.
+    VolumeError
+        Where a file cannot be opened, such as a link to a file that is not there.
     """
     index = folder / "dataset.json"
     try:
@@ -78,9 +140,11 @@ def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
     cases = _listed_cases(folder, listed) if isinstance(listed, list) else _named_cases(folder)
     if not cases:
         raise SettingsError(f"{folder}: no training cases")
+    check_volumes([path for case in cases for path in (*case.images, case.labels)])
     chosen = tuple(replace(case, volume=volume) for case in cases)
-    name, labels = str(content.get("name", folder.name)), _label_names(content, index)
-    return Dataset(name, chosen, labels, _channel_names(content))
+    name, labels = str(content.get("name", folder.name)), _label_table(content, index)
+    note = _count_note(content.get("numTraining"), len(cases), index)
+    return Dataset(name, chosen, labels, _channel_names(content), note)
 
 
 def examined(cases: Sequence[Case]) -> Iterator[Case]:
@@ -118,40 +182,93 @@ def read_case(case: Case) -> tuple[Volume, Volume]:
     return stacked(channels), labels
 
 
-def class_indices(labels: Volume, label_names: Mapping[int, str]) -> NDArray[np.uint8]:
-    """Label values to positions in the label table; raises `VolumeError` on an undeclared one."""
-    values = labels.array()
-    if unknown := sorted(set(np.unique(values).tolist()) - {0, *label_names}):
+def class_indices(labels: Volume, table: LabelTable) -> NDArray[np.uint8]:
+    """Label values to classes (see `LabelTable`); raises `VolumeError` on an undeclared value."""
+    array, values = labels.array(), table.values
+    ignored = () if table.ignore is None else (table.ignore,)
+    if unknown := sorted(set(np.unique(array).tolist()) - {0, *values, *ignored}):
         raise VolumeError(
             f"{labels.name}: label value {unknown[0]} is not in dataset.json"
-            f" (declared: 0, {', '.join(map(str, label_names))})"
+            f" (declared: {', '.join(map(str, (0, *values, *ignored)))})"
         )
-    table = np.zeros(max(label_names) + 1, dtype=np.uint8)
-    table[list(label_names)] = np.arange(1, len(label_names) + 1)
-    classes: NDArray[np.uint8] = table[values]
+    of_value = np.zeros(max(*values, *ignored, 0) + 1, dtype=np.uint8)
+    of_value[list(values)] = np.arange(1, len(values) + 1)
+    of_value[list(ignored)] = IGNORED
+    classes: NDArray[np.uint8] = of_value[array]
     return classes
 
 
-def _label_names(content: dict[str, Any], index: Path) -> dict[int, str]:
-    """MSD writes {"1": "name"}, nnU-Net {"name": 1}."""
-    names: dict[int, str] = {}
+def _label_table(content: dict[str, Any], index: Path) -> LabelTable:
+    """MSD writes {"1": "name"}, nnU-Net {"name": 1}, and {"name": [1, 2]} of a region."""
+    named: dict[str, tuple[int, ...]] = {}
+    ignore: int | None = None
     for key, value in content["labels"].items():
-        number, name = (value, key) if isinstance(value, int) else (key, value)
-        try:
-            names[int(number)] = str(name)
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"{index}: label {key!r}: {value!r} is not a number") from error
-    names.pop(0, None)
-    if ignored := [number for number, name in names.items() if name.lower() == "ignore"]:
-        raise SettingsError(
-            f"{index}: label {ignored[0]} means 'ignore': leaving voxels out is not supported"
-        )
-    if not names or min(names) < 0 or max(names) > _HIGHEST_LABEL or len(names) > _MOST_LABELS:
+        is_number = isinstance(value, int | list)
+        numbers = _numbers(key, value if is_number else key, value, index)
+        name = str(key if is_number else value)
+        if name.lower() == "ignore" and len(numbers) == 1:
+            (ignore,) = numbers
+        elif numbers != (0,):
+            named[_unused(name, numbers, named)] = numbers
+    values = [value for numbers in named.values() for value in numbers]
+    checked = [*values, *([] if ignore is None else [ignore])]
+    if not values or min(checked) < 1 or max(checked) > _HIGHEST_LABEL or len(named) > _MOST_LABELS:
         raise SettingsError(
             f"{index}: needs 1 to {_MOST_LABELS} labels from 1 to {_HIGHEST_LABEL}, has"
-            f" {sorted(names)[:5]}"
+            f" {sorted(checked)[:5]}"
         )
-    return dict(sorted(names.items()))
+    if ignore in values:
+        raise SettingsError(f"{index}: label {ignore} means 'ignore' and something else")
+    if any(len(numbers) > 1 for numbers in named.values()):
+        return LabelTable(_region_names(content, named, index), tuple(named.values()), ignore)
+    names = {numbers[0]: name for name, numbers in named.items()}
+    if len(names) < len(named):
+        raise SettingsError(f"{index}: two labels have one number: {sorted(values)}")
+    return LabelTable(dict(sorted(names.items())), ignore=ignore)
+
+
+def _numbers(key: object, given: object, value: object, index: Path) -> tuple[int, ...]:
+    """Return the label values of an entry of the table."""
+    parts: list[Any] = given if isinstance(given, list) else [given]
+    try:
+        numbers = tuple(sorted({int(part) for part in parts}))
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{index}: label {key!r}: {value!r} is not a number") from error
+    if not numbers or (0 in numbers and len(numbers) > 1):
+        raise SettingsError(
+            f"{index}: region {key!r}: {value!r}: give label values from 1 up; 0 is background"
+        )
+    return numbers
+
+
+def _unused(name: str, numbers: tuple[int, ...], named: Container[str]) -> str:
+    """Return a name that no other label has: tables of MSD may use one twice."""
+    return name if name not in named else f"{name} {numbers[0]}"
+
+
+def _region_names(
+    content: dict[str, Any], named: Mapping[str, tuple[int, ...]], index: Path
+) -> dict[int, str]:
+    """Return the name of the label value that each region is written as, in their order."""
+    order = content.get("regions_class_order")
+    if (
+        not isinstance(order, list)
+        or not all(isinstance(value, int) and 0 < value <= _HIGHEST_LABEL for value in order)
+        or len(set(order)) != len(order)
+        or len(order) != len(named)
+    ):
+        raise SettingsError(
+            f"{index}: regions_class_order {order!r}: give {len(named)} different label values, one"
+            f" for each of {', '.join(named)} in this order; a later one is written over an earlier"
+        )
+    return dict(zip(order, named, strict=True))
+
+
+def _count_note(stated: object, found: int, index: Path) -> str:
+    """Return a line where ``numTraining`` is another number than that of the cases found."""
+    if stated is None or stated == found:
+        return ""
+    return f"{index} says numTraining {stated!r}, but {found} cases are there: {found} are used"
 
 
 def _channel_names(content: dict[str, Any]) -> tuple[str, ...]:
@@ -170,14 +287,15 @@ def _listed_cases(folder: Path, listed: list[Any]) -> list[Case]:
                 f"{folder / 'dataset.json'}: {entry!r} is no pair of image and label"
             )
         image, labels = (_inside(folder, str(entry[key])) for key in ("image", "label"))
-        cases.append(Case(base_name(image), (image,), labels))
+        _check_listed(folder, labels)
+        cases.append(Case(base_name(image), _listed_images(folder, image), labels))
     _check_listed_once(folder, cases)
     return _named_apart(folder, cases)
 
 
 def _named_apart(folder: Path, cases: Sequence[Case]) -> list[Case]:
     """Call cases of one name by the paths of their images in the data set."""
-    count, root = Counter(case.name for case in cases), folder.resolve()
+    count, root = Counter(case.name for case in cases), os.path.normpath(folder)
 
     def name(case: Case) -> str:
         return case.name if count[case.name] == 1 else case.images[0].relative_to(root).as_posix()
@@ -188,47 +306,60 @@ def _named_apart(folder: Path, cases: Sequence[Case]) -> list[Case]:
 def _check_listed_once(folder: Path, cases: Sequence[Case]) -> None:
     """Raise a `SettingsError` where a file is listed twice, or lies there and is not listed."""
     rooms = {
-        "imagesTr": {case.images[0] for case in cases},
-        "labelsTr": {case.labels for case in cases},
+        "imagesTr": [path for case in cases for path in case.images],
+        "labelsTr": [case.labels for case in cases],
     }
     for room, known in rooms.items():
-        if len(known) < len(cases):
+        if len(set(known)) < len(known):
             raise SettingsError(f"{folder / 'dataset.json'} lists a file of {room} twice")
         present = volumes_in(folder / room) if cases and (folder / room).is_dir() else []
-        if stray := [path for path in present if path.resolve() not in known]:
+        if stray := [path for path in present if Path(os.path.normpath(path)) not in known]:
             raise SettingsError(f"{stray[0]}: not listed in dataset.json; list it or move it away")
 
 
 def _inside(folder: Path, relative: str) -> Path:
-    try:
-        path = (folder / relative).resolve()
-    except (ValueError, OSError) as error:
-        raise SettingsError(f"{folder / 'dataset.json'}: {relative!r}: {error}") from error
-    if not path.is_relative_to(folder.resolve()):
-        raise SettingsError(f"{folder / 'dataset.json'}: {relative!r} lies outside the data set")
-    if not path.is_file():
-        raise SettingsError(f"{folder / 'dataset.json'} lists {relative}, which does not exist")
+    """Return a listed path, which may be a link to elsewhere but is named within the data set."""
+    index = folder / "dataset.json"
+    if "\0" in relative:
+        raise SettingsError(f"{index}: {relative!r} is no name of a file")
+    path = Path(os.path.normpath(folder / relative))
+    if not path.is_relative_to(os.path.normpath(folder)):
+        raise SettingsError(f"{index}: {relative!r} lies outside the data set")
     return path
+
+
+def _listed_images(folder: Path, image: Path) -> tuple[Path, ...]:
+    """Return the file that is listed, or the channels ``NAME_0000`` ... in its place."""
+    if os.path.lexists(image) or not image.parent.is_dir():
+        _check_listed(folder, image)
+        return (image,)
+    name = base_name(image)
+    siblings = volumes_in(image.parent)
+    channels = [path for path in siblings if (found := channel_of(path)) and found[0] == name]
+    if not channels:
+        _check_listed(folder, image)
+    return check_channels(name, channels)
+
+
+def _check_listed(folder: Path, path: Path) -> None:
+    """Raise a `SettingsError` where a listed file is not there, not even as a link."""
+    if not os.path.lexists(path):
+        relative = path.relative_to(os.path.normpath(folder)).as_posix()
+        raise SettingsError(f"{folder / 'dataset.json'} lists {relative}, which does not exist")
 
 
 def _named_cases(folder: Path) -> list[Case]:
     channels: dict[str, list[Path]] = {}
     for image in volumes_in(folder / "imagesTr"):
-        match = re.fullmatch(r"(.+)_(\d{4})", base_name(image))
-        if match is None:
+        if (found := channel_of(image)) is None:
             raise SettingsError(f"{image}: not named NAME_0000 as nnU-Net has it")
-        channels.setdefault(match[1], []).append(image)
+        channels.setdefault(found[0], []).append(image)
     labels: dict[str, Path] = {}
     for path in volumes_in(folder / "labelsTr"):
         if labels.setdefault(base_name(path), path) != path:
             raise SettingsError(f"{labels[base_name(path)]} and {path.name}: one name; keep one")
     if lonely := sorted(set(channels) ^ set(labels)):
         raise SettingsError(f"{folder}: {lonely[0]} is not in both imagesTr and labelsTr")
-    for name, paths in channels.items():
-        numbers = [base_name(path)[-4:] for path in paths]
-        if sorted(numbers) != [f"{n:04}" for n in range(len(paths))]:
-            raise SettingsError(
-                f"{folder / 'imagesTr'}: {name} has channels {', '.join(sorted(numbers))};"
-                " each number from 0000 up is needed once"
-            )
-    return [Case(name, tuple(sorted(paths)), labels[name]) for name, paths in channels.items()]
+    return [
+        Case(name, check_channels(name, paths), labels[name]) for name, paths in channels.items()
+    ]

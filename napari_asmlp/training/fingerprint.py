@@ -61,12 +61,16 @@ def crop_shape(grids: Sequence[Grid], recipe: Recipe) -> tuple[int, int, int]:
 
 
 def fixed_intensities(
-    cases: Sequence[Case], channel_names: Sequence[str]
+    cases: Sequence[Case], channel_names: Sequence[str], ignore: int | None = None
 ) -> tuple[Intensities | None, ...]:
     """Return one scaling for all volumes for each channel that is called CT, and None for others.
 
     Hounsfield units mean the same in every volume: they are clipped to the 0.5 and 99.5 percentiles
     of the labelled voxels of all cases, and standardised with these voxels' mean and deviation.
+
+    Parameters
+    ----------
+    ignore : label value of voxels that nobody annotated
 
     Returns
     -------
@@ -75,7 +79,7 @@ def fixed_intensities(
     is_ct = [name.strip().casefold() == "ct" for name in channel_names]
     if not any(is_ct):
         return ()
-    voxels = np.concatenate([_labelled_voxels(case) for case in cases])
+    voxels = np.concatenate([_labelled_voxels(case, ignore) for case in cases])
     if voxels.shape[1] != len(is_ct) or not len(voxels):
         return ()
     scalings = [
@@ -84,13 +88,14 @@ def fixed_intensities(
     return tuple(scalings) if any(scalings) else ()
 
 
-def _labelled_voxels(case: Case) -> NDArray[np.float64]:
+def _labelled_voxels(case: Case, ignore: int | None) -> NDArray[np.float64]:
     """Return intensities of up to so many voxels, spread evenly over those with a label: (N, C).
 
     Voxels of a fill value are left out.
     """
     image, labels = read_case(case)
-    found = np.flatnonzero(labels.array())
+    array = labels.array()
+    found = np.flatnonzero(array if ignore is None else (array > 0) & (array != ignore))
     some = found[np.linspace(0, len(found) - 1, min(len(found), _VOXELS_PER_CASE)).astype(np.intp)]
     channels = image.array().reshape(math.prod(labels.grid.shape), -1)
     voxels = channels[some].astype(np.float64)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from napari_asmlp.training.dataset import IGNORED
 
 IGNORE = -1
 
@@ -18,7 +22,8 @@ def segmentation_loss(logits: Tensor, classes: Tensor) -> Tensor:
     classes : (B, X, Y, Z) int64, 0 background, `IGNORE` where nobody annotated
     """
     known = classes != IGNORE
-    entropy = functional.cross_entropy(logits, classes, ignore_index=IGNORE)
+    entropy = functional.cross_entropy(logits, classes, ignore_index=IGNORE, reduction="sum")
+    entropy = entropy / known.sum().clamp(min=1)
     probabilities = logits.softmax(dim=1) * known[:, None]
     truth = functional.one_hot(classes.clamp(min=0), logits.shape[1]).permute(0, 4, 1, 2, 3)
     truth = truth * known[:, None]
@@ -26,6 +31,39 @@ def segmentation_loss(logits: Tensor, classes: Tensor) -> Tensor:
     total = torch.sum(probabilities + truth, dim=(0, 2, 3, 4))[1:]
     dice = (2 * overlap + 1) / (total + 1)
     return entropy + 1 - dice.mean()
+
+
+class RegionLoss:
+    """Mean over regions of binary cross-entropy and 1 - soft Dice, each output with its sigmoid.
+
+    Parameters
+    ----------
+    regions : classes of each region, which may overlap
+    """
+
+    def __init__(self, regions: Sequence[Sequence[int]]) -> None:
+        highest = max(max(region) for region in regions)
+        self._members = torch.zeros(len(regions), highest + 1)
+        for row, region in zip(self._members, regions, strict=True):
+            row[list(region)] = 1
+
+    def __call__(self, _image: Tensor, logits: Tensor, classes: Tensor) -> Tensor:
+        """Return the loss.
+
+        Parameters
+        ----------
+        logits : (B, R, X, Y, Z) float32
+        classes : (B, X, Y, Z) int64, 0 background, `IGNORED` where nobody annotated
+        """
+        known = (classes != IGNORED)[:, None]
+        members = self._members.to(logits.device)
+        truth = members[:, classes * known[:, 0]].movedim(0, 1)
+        entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+        entropy = (entropy * known).sum() / (len(members) * known.sum()).clamp(min=1)
+        probabilities, axes = logits.sigmoid() * known, (0, 2, 3, 4)
+        overlap = torch.sum(probabilities * truth, dim=axes)
+        total = torch.sum(probabilities + truth * known, dim=axes)
+        return entropy + 1 - ((2 * overlap + 1) / (total + 1)).mean()
 
 
 def token_shares(classes: Tensor, count: int, size: int) -> Tensor:

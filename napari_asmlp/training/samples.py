@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from napari_asmlp.io.files import replacing
 from napari_asmlp.model import Preprocessing
 from napari_asmlp.preprocess import place, to_model_grid
 from napari_asmlp.provenance import file_hash
-from napari_asmlp.training.dataset import Case, class_indices, read_case
+from napari_asmlp.training.dataset import IGNORED, Case, LabelTable, class_indices, read_case
 from napari_asmlp.volume import Volume
 
 _PLACES_PER_CLASS = 1000
@@ -39,9 +39,11 @@ class Sample:
     Attributes
     ----------
     image : (C, X, Y, Z) float32, normalised
-    classes : (X, Y, Z) uint8, 0 background, n the nth label of the table
+    classes : (X, Y, Z) uint8, see `training.dataset.LabelTable`: 0 background, n the nth label,
+        `IGNORED` where nobody annotated
     floor : (C,) float32, the least value of each channel
-    places : (N, 4) int32, rows of (class, x, y, z): voxels spread over each class that occurs
+    places : (N, 4) int32, rows of (class, x, y, z): voxels spread over each class that occurs;
+        where some voxels are ignored, also rows of class 0, spread over all the others
     """
 
     name: str
@@ -82,7 +84,7 @@ class SampleFolder(Sequence[Sample]):
 def prepare(
     folder: Path,
     cases: Sequence[Case],
-    label_names: Mapping[int, str],
+    table: LabelTable,
     preprocessing: Preprocessing,
 ) -> Iterator[tuple[str, str]]:
     """Write the samples of cases that the folder does not hold yet.
@@ -94,8 +96,8 @@ def prepare(
     """
     make_folder(folder)
     for case in cases:
-        key = _key(case, label_names, preprocessing)
-        store(folder, key, functools.partial(read_sample, case, label_names, preprocessing))
+        key = _key(case, table, preprocessing)
+        store(folder, key, functools.partial(read_sample, case, table, preprocessing))
         yield key, case.name
 
 
@@ -114,10 +116,10 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
 
 
-def read_sample(case: Case, label_names: Mapping[int, str], preprocessing: Preprocessing) -> Sample:
+def read_sample(case: Case, table: LabelTable, preprocessing: Preprocessing) -> Sample:
     """Bring a case to the model grid; raises `AsmlpError` on what cannot be learnt from."""
     image, labels = read_case(case)
-    return on_model_grid(case.name, image, class_indices(labels, label_names), preprocessing)
+    return on_model_grid(case.name, image, class_indices(labels, table), preprocessing)
 
 
 def on_model_grid(
@@ -132,23 +134,24 @@ def on_model_grid(
     return Sample.of(name, normalised, np.ascontiguousarray(turned, dtype=np.uint8))
 
 
-def check_classes(samples: Sequence[Sample], label_names: Mapping[int, str]) -> list[str]:
+def check_classes(samples: Sequence[Sample], table: LabelTable) -> list[str]:
     """Return the names of labels that no sample has; raises `VolumeError` if that is all."""
     found = set()
     for sample in samples:
         found |= set(sample.places[:, 0].tolist())
-    if not found:
+    if not found - {0}:
         raise VolumeError(f"all {len(samples)} cases to train on are background: nothing to learn")
-    return [name for n, name in enumerate(label_names.values(), start=1) if n not in found]
+    return table.absent(found)
 
 
-def _key(case: Case, label_names: Mapping[int, str], preprocessing: Preprocessing) -> str:
+def _key(case: Case, table: LabelTable, preprocessing: Preprocessing) -> str:
     parts = [
         str(_VERSION),
         case.hash,
         file_hash(case.labels),
         PREPROCESSING.dump_json(preprocessing).decode(),
-        ",".join(map(str, label_names)),
+        ",".join(map(str, table.values)),
+        str(table.ignore),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
@@ -168,13 +171,24 @@ def _save(paths: tuple[Path, Path, Path], sample: Sample) -> None:
 
 def _places(classes: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Return up to so many voxels of each class, spread evenly over those in memory order."""
-    flat = np.flatnonzero(classes)
+    flat = np.flatnonzero((classes > 0) & (classes < IGNORED))
     values = classes.ravel()[flat]
     order = np.argsort(values, kind="stable")
     found, starts, counts = np.unique(values[order], return_index=True, return_counts=True)
     rows = [np.empty((0, 4), np.int32)]
     for value, start, count in zip(found, starts, counts, strict=True):
-        some = np.linspace(0, count - 1, min(count, _PLACES_PER_CLASS)).astype(np.intp)
-        voxels = np.unravel_index(flat[order[start + some]], classes.shape)
-        rows.append(np.stack([np.full(len(some), value), *voxels], axis=1).astype(np.int32))
+        rows.append(_rows(value, flat[order[start + _spread(count)]], classes.shape))
+    known = np.flatnonzero(classes != IGNORED)
+    if len(known) < classes.size:
+        rows.append(_rows(0, known[_spread(len(known))], classes.shape))
     return np.concatenate(rows)
+
+
+def _spread(count: int) -> NDArray[np.intp]:
+    """Return up to so many of the numbers below `count`, evenly."""
+    return np.linspace(0, count - 1, min(count, _PLACES_PER_CLASS)).astype(np.intp)
+
+
+def _rows(value: int, flat: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    voxels = np.unravel_index(flat, shape)
+    return np.stack([np.full(len(flat), value), *voxels], axis=1).astype(np.int32)

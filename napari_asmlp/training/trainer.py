@@ -23,7 +23,8 @@ from napari_asmlp.errors import ModelError, SettingsError
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.networks.compiled_training import CompiledTraining
 from napari_asmlp.training.augment import random_crop
-from napari_asmlp.training.losses import segmentation_loss
+from napari_asmlp.training.dataset import IGNORED
+from napari_asmlp.training.losses import IGNORE, segmentation_loss
 from napari_asmlp.training.optimisers import set_rates
 from napari_asmlp.training.recipe import Recipe
 from napari_asmlp.training.samples import Sample
@@ -99,8 +100,8 @@ class Stage:
 
 
 def labelled_loss(_image: Tensor, logits: Tensor, classes: Tensor) -> Tensor:
-    """Return the loss where every voxel has a label: see `losses.segmentation_loss`."""
-    return segmentation_loss(logits, classes)
+    """Return `losses.segmentation_loss` of the voxels that somebody annotated."""
+    return segmentation_loss(logits, classes.masked_fill(classes == IGNORED, IGNORE))
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class TrainingRun:
     ----------
     split : record of which cases are on which side, kept in the checkpoint
     loss : of images (B, C, X, Y, Z), logits (B, K, X, Y, Z) and classes (B, X, Y, Z)
+    regions : classes of each output, where these are regions
     """
 
     recipe: Recipe
@@ -122,6 +124,7 @@ class TrainingRun:
     resume: bool = False
     split: Mapping[str, Any] = field(default_factory=dict)
     loss: Callable[[Tensor, Tensor, Tensor], Tensor] = labelled_loss
+    regions: tuple[tuple[int, ...], ...] = ()
 
     def __call__(self, network: nn.Module) -> Generator[TrainProgress, None, list[dict[str, Any]]]:
         """Train `network` in place; returns the history of epochs.
@@ -229,7 +232,7 @@ class TrainingRun:
         fraction = min(self._fraction(state), 1.0)
         scores = None
         if self.validation and (epoch % self.recipe.validate_every == 0 or fraction == 1):
-            scores = validate(state.learnt, self.validation)
+            scores = validate(state.learnt, self.validation, self.regions)
         loss = float(np.mean(state.losses))
         state.losses = []
         state.history.append(

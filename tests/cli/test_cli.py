@@ -113,6 +113,19 @@ def test_one_bad_volume_does_not_stop_the_others(call, files):
     assert sorted(content(files / "out")) == ["b.nii.gz", "b.nii.gz.json"]
 
 
+def test_a_link_to_nothing_in_a_folder_is_named(call, files):
+    """A volume that git-annex or DataLad has not fetched is no reason to leave a case out."""
+    for folder, source in (("in", "scan"), ("found", "truth"), ("wanted", "truth")):
+        (files / folder).mkdir()
+        (files / folder / "a.nii.gz").write_bytes((files / f"{source}.nii.gz").read_bytes())
+        (files / folder / "b.nii.gz").symlink_to("../gone/b.nii.gz")
+    status, _, err = call("segment", "in", "--model", "m.safetensors", "-o", "out")
+    assert status == 1 and "1 of 2" in err and "b.nii.gz: is a link" in err
+    assert sorted(content(files / "out")) == ["a.nii.gz", "a.nii.gz.json"]
+    status, out, err = call("evaluate", "found", "wanted")
+    assert (status, out) == (2, "") and "b.nii.gz: is a link" in err
+
+
 def test_equal_names_are_refused_before_the_start(call, files):
     for folder in ("x", "y"):
         (files / folder).mkdir()

@@ -12,6 +12,7 @@ from napari_asmlp.errors import OutputError, VolumeError
 from napari_asmlp.io import (
     base_name,
     check_output,
+    check_volumes,
     files,
     read_volume,
     replacing,
@@ -218,8 +219,42 @@ def test_volumes_in_a_folder(tmp_path):
     (tmp_path / "sub.nii" / "d.nii").touch()
 
     assert [file.name for file in volumes_in(tmp_path)] == [
-        *("a.nii", "alone.img", "b.nii.gz", "c.mgz", "pair.hdr")
+        *("a.nii", "alone.img", "b.nii.gz", "c.mgz", "pair.hdr", "sub.nii")
     ]
+
+
+# Entries of a folder that look like volumes and are none: how each is made, what the error says.
+UNREADABLE = {
+    "link.nii.gz": (lambda p: p.symlink_to("gone.nii.gz"), r"link to .* not there .gone.nii.gz"),
+    "half.hdr": (lambda p: p.write_bytes(b"x"), r"half\.img: cannot be opened .No such file"),
+    "half.img": (lambda p: p.write_bytes(b"x"), r"half\.hdr: cannot be opened .No such file"),
+    "LOUD.NII.GZ": (lambda p: p.touch(), "is empty"),
+    "folder.nii.gz": (lambda p: p.mkdir(), "is a folder"),
+    "annex.nii.gz": (lambda p: p.write_text("/annex/objects/MD5E-s9--1.nii.gz"), "git annex get"),
+    "lfs.nii": (lambda p: p.write_text("version https://git-lfs.github.com/spec/v1"), "lfs pull"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_looks_like_a_volume_is_listed_and_named(tmp_path, name):
+    make, message = UNREADABLE[name]
+    (tmp_path / "good.nii").write_bytes(b"x")
+    make(tmp_path / name)
+
+    found = volumes_in(tmp_path)
+
+    assert {file.name for file in found} == {"good.nii", name}
+    with pytest.raises(VolumeError, match=message):
+        read_volume(tmp_path / name)
+    with pytest.raises(VolumeError, match=message) as caught:
+        check_volumes(found)
+    assert "more cannot be opened" not in str(caught.value)
+
+
+def test_a_link_to_nothing_is_no_place_to_write(tmp_path):
+    (tmp_path / "link.nii").symlink_to("gone.nii")
+    with pytest.raises(OutputError, match="exists already"):
+        check_output(tmp_path / "link.nii")
 
 
 def test_folders_without_volumes(tmp_path):

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from napari_asmlp.errors import AsmlpError, GridError, SettingsError, VolumeError
-from napari_asmlp.training.dataset import examined, read_case, read_dataset
+from napari_asmlp.io import read_volume
+from napari_asmlp.training.dataset import (
+    IGNORED,
+    LabelTable,
+    class_indices,
+    examined,
+    read_case,
+    read_dataset,
+)
 from tests.blobs import AFFINE, write_dataset
 
 
@@ -21,7 +29,7 @@ def test_cases_of_the_decathlon_layout(folder):
     dataset = read_dataset(folder)
     assert dataset.name == "Balls"
     assert [case.name for case in dataset.cases] == ["ball_0", "ball_1", "ball_2", "ball_3"]
-    assert dataset.label_names == {1: "Back", 2: "Front"}
+    assert dataset.labels.names == {1: "Back", 2: "Front"}
 
 
 def test_cases_of_the_nnunet_layout(folder):
@@ -34,7 +42,7 @@ def test_cases_of_the_nnunet_layout(folder):
     table = {"background": 0, "Back": 1, "Front": 2}
     (folder / "dataset.json").write_text(json.dumps({"labels": table, "file_ending": ".nii.gz"}))
     dataset = read_dataset(folder)
-    assert dataset.label_names == {1: "Back", 2: "Front"}
+    assert dataset.labels.names == {1: "Back", 2: "Front"}
     image, _ = read_case(dataset.cases[0])
     assert image.channels == 2
 
@@ -66,16 +74,43 @@ def test_labels_of_nnunet_that_are_there_twice_are_refused(tmp_path):
         read_dataset(tmp_path)
 
 
-@pytest.mark.parametrize("numbers", ["0000 0002", "0001"])
-def test_channels_of_nnunet_are_counted_from_zero(tmp_path, numbers):
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ("x_0000.nii x_0002.nii", "x_0001 of 3 channels of x is missing"),
+        ("x_0001.nii", "x_0000 of 2 channels of x is missing"),
+        ("x_0000.nii x_0000.mgz", "channel 0000 of x is there twice"),
+    ],
+)
+def test_channels_of_nnunet_are_counted_from_zero(tmp_path, listed, files, said):
     for room in ("imagesTr", "labelsTr"):
         (tmp_path / room).mkdir()
-    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "a": 1}}')
-    (tmp_path / "labelsTr" / "x.nii.gz").touch()
-    for number in numbers.split():
-        (tmp_path / "imagesTr" / f"x_{number}.nii.gz").touch()
-    with pytest.raises(SettingsError, match=f"x has channels {numbers.replace(' ', ', ')}"):
+    content = {"labels": {"background": 0, "a": 1}}
+    if listed:
+        content["training"] = [{"image": "imagesTr/x.nii", "label": "labelsTr/x.nii"}]
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    (tmp_path / "labelsTr" / "x.nii").touch()
+    for name in files.split():
+        (tmp_path / "imagesTr" / name).touch()
+    with pytest.raises(VolumeError, match=said):
         read_dataset(tmp_path)
+
+
+def test_cases_of_the_first_nnunet_layout(folder):
+    """It lists NAME.nii.gz, and stores NAME_0000.nii.gz and so on."""
+    for image in sorted((folder / "imagesTr").iterdir()):
+        first = image.rename(image.with_name(image.name.replace(".", "_0000.", 1)))
+        first.with_name(image.name.replace(".", "_0001.", 1)).write_bytes(first.read_bytes())
+    dataset = read_dataset(folder)
+    assert [case.name for case in dataset.cases] == ["ball_0", "ball_1", "ball_2", "ball_3"]
+    assert [path.name for path in dataset.cases[1].images] == [
+        "ball_1_0000.nii.gz",
+        "ball_1_0001.nii.gz",
+    ]
+    (folder / "imagesTr" / "ball_9_0000.nii.gz").write_bytes(b"x")
+    with pytest.raises(SettingsError, match=r"ball_9_0000\.nii\.gz: not listed"):
+        read_dataset(folder)
 
 
 def test_the_hash_is_of_the_voxels(folder):
@@ -149,12 +184,24 @@ def break_index(folder, change):
         (lambda f: break_index(f, lambda c: c.update(labels={"0": "background"})), "1 to 254"),
         (lambda f: break_index(f, lambda c: c["labels"].update(x="name")), "not a number"),
         (lambda f: break_index(f, lambda c: c["labels"].update({"99999": "far"})), "99999"),
-        (lambda f: break_index(f, lambda c: c["labels"].update({"3": "ignore"})), "not supported"),
+        (lambda f: break_index(f, lambda c: c["labels"].update(ignore=2)), "2 means 'ignore' and"),
+        (
+            lambda f: break_index(f, lambda c: c["labels"].update(both=[1, 2])),
+            "regions_class_order",
+        ),
+        (
+            lambda f: break_index(
+                f, lambda c: c.update(labels={"a": [1, 2], "b": 2}, regions_class_order=[1, 1])
+            ),
+            "2 different label values, one for each of a, b",
+        ),
+        (lambda f: break_index(f, lambda c: c["labels"].update(a=[0, 1])), "0 is background"),
+        (lambda f: break_index(f, lambda c: c.update(labels={"a": 1, "b": 1})), "one number"),
         (lambda f: break_index(f, lambda c: c["training"].pop()), r"ball_3.*not listed"),
         (lambda f: break_index(f, lambda c: c["training"].append(c["training"][0])), "twice"),
         (
             lambda f: break_index(f, lambda c: c["training"][0].update(image="a\0b")),
-            "null",
+            "no name of a file",
         ),
     ],
 )
@@ -162,3 +209,65 @@ def test_a_broken_data_set_is_refused(folder, damage, word):
     damage(folder)
     with pytest.raises(AsmlpError, match=word):
         read_dataset(folder)
+
+
+@pytest.mark.parametrize("room", ["imagesTr", "labelsTr"])
+@pytest.mark.parametrize("layout", ["listed", "named"])
+def test_a_link_to_nothing_is_named(folder, room, layout):
+    """As git-annex leaves it where the content was not fetched."""
+    if layout == "named":
+        break_index(folder, lambda c: c.pop("training"))
+        for image in (folder / "imagesTr").iterdir():
+            image.rename(image.with_name(image.name.replace(".", "_0000.", 1)))
+    path = next((folder / room).glob("ball_1*"))
+    path.unlink()
+    path.symlink_to("../../gone")
+    with pytest.raises(VolumeError, match=rf"{path.name}: is a link to a file that is not there"):
+        read_dataset(folder)
+
+
+def test_a_listed_link_out_of_the_data_set_keeps_its_name(folder, tmp_path):
+    """git-annex keeps the content elsewhere, under the name of its hash."""
+    image = folder / "imagesTr" / "ball_1.nii.gz"
+    image.symlink_to(image.rename(tmp_path / "MD5E-s9--1.nii.gz"))
+    case = read_dataset(folder).cases[1]
+    assert (case.name, case.images) == ("ball_1", (image,))
+
+
+@pytest.mark.parametrize(("stated", "said"), [(4, ""), (None, ""), (5, "numTraining 5, but 4")])
+def test_the_number_of_cases_is_compared(folder, stated, said):
+    break_index(folder, lambda c: c.update(numTraining=stated))
+    note = read_dataset(folder).note
+    assert said in note
+    assert bool(note) == bool(said)
+
+
+MEANT = {
+    "decathlon": ({"0": "background", "2": "b", "1": "a"}, LabelTable({1: "a", 2: "b"})),
+    "nnunet": ({"background": 0, "b": 2, "a": 1}, LabelTable({1: "a", 2: "b"})),
+    "ignore": ({"background": 0, "a": 1, "ignore": 2}, LabelTable({1: "a"}, ignore=2)),
+    "ignore of the decathlon": ({"1": "a", "7": "Ignore"}, LabelTable({1: "a"}, ignore=7)),
+    "regions": (
+        {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3, "ignore": 4},
+        LabelTable({1: "whole", 2: "core", 3: "enhancing"}, ((1, 2, 3), (2, 3), (3,)), 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", MEANT)
+def test_label_tables(folder, layout):
+    labels, expected = MEANT[layout]
+    break_index(folder, lambda c: c.update(labels=labels, regions_class_order=[1, 2, 3]))
+    assert read_dataset(folder).labels == expected
+
+
+def test_classes_of_regions_and_ignored_voxels(folder):
+    table = LabelTable({5: "all", 6: "inner"}, ((2, 4, 9), (4, 9)), 7)
+    image = read_volume(read_dataset(folder).cases[0].images[0])
+    values = np.resize([0, 2, 4, 9, 7], image.grid.shape)
+    classes = class_indices(image.with_labels(values), table)
+    assert classes.ravel()[:5].tolist() == [0, 1, 2, 3, IGNORED]
+    assert table.region_classes == ((1, 2, 3), (2, 3))
+    assert (table.outputs, table.absent({1})) == (2, ["inner"])
+    with pytest.raises(VolumeError, match=r"label value 5 is not .*0, 2, 4, 9, 7"):
+        class_indices(image.with_labels(values + 5), table)

@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from napari_asmlp.training.losses import IGNORE, segmentation_loss, token_loss, token_shares
+from napari_asmlp.training.dataset import IGNORED
+from napari_asmlp.training.losses import (
+    IGNORE,
+    RegionLoss,
+    segmentation_loss,
+    token_loss,
+    token_shares,
+)
+from napari_asmlp.training.trainer import labelled_loss
 
 
 def logits_of(classes, certainty):
@@ -56,3 +64,33 @@ def test_a_sure_and_right_network_has_no_token_loss_and_unknown_tokens_do_not_co
     logits[0, 0, 0, 0, 2] = 50
     assert token_loss(logits, shares) == pytest.approx(0, abs=1e-4)
     assert token_loss(-logits, shares) > 10
+
+
+REGIONS = ((1, 2), (2,))
+
+
+def test_regions_by_hand():
+    """Whole is 4 of 8 voxels and inner 2; p = 1/2 everywhere."""
+    loss = RegionLoss(REGIONS)
+    dice = [(2 * 2 + 1) / (4 + 4 + 1), (2 * 1 + 1) / (4 + 2 + 1)]
+    expected = math.log(2) + 1 - sum(dice) / 2
+    nothing = torch.zeros(1, 2, 2, 2, 2)
+    assert loss(nothing, nothing, CLASSES) == pytest.approx(expected)
+    whole, inner = CLASSES > 0, CLASSES == 2
+    sure = 100 * torch.stack([whole, inner], dim=1).float() - 50
+    assert loss(nothing, sure, CLASSES) == pytest.approx(0, abs=1e-6)
+    assert loss(nothing, -sure, CLASSES) > 10
+
+
+@pytest.mark.parametrize("loss", [labelled_loss, RegionLoss(REGIONS)])
+def test_ignored_classes_do_not_count(loss):
+    classes = CLASSES.clone()
+    classes[0, 0, 0] = IGNORED
+    logits = torch.randn(1, 3 if loss is labelled_loss else 2, 2, 2, 2).requires_grad_()
+    value = loss(logits, logits, classes)
+    value.backward()
+    assert (logits.grad[0, :, 0, 0] == 0).all() and (logits.grad[0, :, 1, 1] != 0).any()
+    other = logits.detach().clone()
+    other[0, :, 0, 0] = 7 * torch.randn(len(other[0]), 2)
+    torch.testing.assert_close(loss(other, other, classes), value.detach())
+    assert torch.isfinite(loss(other, other, torch.full_like(classes, IGNORED)))

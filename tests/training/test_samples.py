@@ -8,7 +8,7 @@ import pytest
 
 from napari_asmlp.errors import VolumeError
 from napari_asmlp.model import Intensities, Preprocessing
-from napari_asmlp.training.dataset import examined, read_dataset
+from napari_asmlp.training.dataset import IGNORED, LabelTable, examined, read_dataset
 from napari_asmlp.training.samples import (
     Sample,
     SampleFolder,
@@ -18,7 +18,7 @@ from napari_asmlp.training.samples import (
 )
 from tests.blobs import AFFINE, ball, write_dataset
 
-NAMES = {1: "Back", 2: "Front"}
+NAMES = LabelTable({1: "Back", 2: "Front"})
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def folder(tmp_path):
 def test_samples_lie_on_the_model_grid(folder):
     """The files' axes are L, S, A: a sample is turned to R, A, S, labels with the image."""
     cases = read_dataset(folder).cases[:1]
-    sample = read_sample(cases[0], {1: "Back", 2: "Front"}, Preprocessing())
+    sample = read_sample(cases[0], NAMES, Preprocessing())
     image, labels = ball(0)
     assert sample.image.shape == (1, 14, 12, 18)
     np.testing.assert_array_equal(sample.classes, labels[::-1].transpose(0, 2, 1))
@@ -40,14 +40,16 @@ def test_samples_lie_on_the_model_grid(folder):
 def test_samples_are_resampled_together(folder):
     cases = read_dataset(folder).cases[:1]
     recipe = Preprocessing(spacing=(2.0, 2.0, 1.0))
-    sample = read_sample(cases[0], {1: "Back", 2: "Front"}, recipe)
+    sample = read_sample(cases[0], NAMES, recipe)
     assert sample.image.shape[1:] == sample.classes.shape == (7, 6, 18)
     assert set(np.unique(sample.classes)) == {0, 1, 2}
 
 
 def test_labels_stored_as_floats_are_read(tmp_path):
     folder = write_dataset(tmp_path / "balls", labels_dtype=np.float32)
-    sample = read_sample(read_dataset(folder).cases[0], {1: "a", 2: "b"}, Preprocessing())
+    sample = read_sample(
+        read_dataset(folder).cases[0], LabelTable({1: "a", 2: "b"}), Preprocessing()
+    )
     assert set(np.unique(sample.classes)) == {0, 1, 2}
 
 
@@ -56,13 +58,13 @@ def test_label_values_may_have_gaps(folder):
     labels = nibabel.load(cases[0].labels)
     array = np.asarray(labels.dataobj)
     nibabel.save(nibabel.Nifti1Image(array * 7, AFFINE), cases[0].labels)
-    sample = read_sample(cases[0], {7: "a", 14: "b"}, Preprocessing())
+    sample = read_sample(cases[0], LabelTable({7: "a", 14: "b"}), Preprocessing())
     assert set(np.unique(sample.classes)) == {0, 1, 2}
 
 
 def test_an_undeclared_label_is_refused(folder):
     with pytest.raises(VolumeError, match=r"ball_0.*label value 2"):
-        read_sample(read_dataset(folder).cases[0], {1: "Back"}, Preprocessing())
+        read_sample(read_dataset(folder).cases[0], LabelTable({1: "Back"}), Preprocessing())
 
 
 def test_fixed_intensities_are_the_same_for_all(folder):
@@ -122,9 +124,20 @@ def test_places_are_spread_over_each_class():
 
 def test_labels_that_no_case_has_are_named(folder, tmp_path):
     cases = list(examined(read_dataset(folder).cases[:2]))
-    names = {1: "Back", 2: "Front", 3: "Absent"}
+    names = LabelTable({1: "Back", 2: "Front", 3: "Absent"})
     samples = [read_sample(case, names, Preprocessing()) for case in cases]
     assert check_classes(samples, names) == ["Absent"]
     empty = [replace(sample, places=np.empty((0, 4), np.int32)) for sample in samples]
     with pytest.raises(VolumeError, match="all 2 cases to train on are background"):
         check_classes(empty, names)
+
+
+def test_ignored_voxels_are_no_places():
+    """Of the others some of class 0 are kept, which stand for all that somebody annotated."""
+    classes = np.full((4, 4, 4), IGNORED, np.uint8)
+    classes[0, 0] = [0, 1, 1, 2]
+    places = Sample.of("s", np.zeros((1, 4, 4, 4), np.float32), classes).places
+    assert sorted(map(tuple, places[:, [0, 3]].tolist())) == [
+        (0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (2, 3),
+    ]  # fmt: skip
+    assert not places[:, 1:3].any()

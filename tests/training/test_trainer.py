@@ -121,7 +121,7 @@ def test_patience_stops_and_ships_the_best(samples, tmp_path, monkeypatch):
     """Dice 0.3, 0.6, 0.5, 0.6, ...: the second epoch is the best, and two more are waited for."""
     found, scored = iter([0.3, 0.6, 0.5, 0.6, 0.9]), []
 
-    def scores(network, _samples):
+    def scores(network, _samples, _regions):
         scored.append(weights(network).clone())
         return {1: next(found)}
 
