@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -176,10 +176,7 @@ def iter_segment(
         if first == len(plan.boxes):
             yield record.progress("segmenting")
         else:
-            with enough_memory("planes of the image"):
-                for _ in image.survey():
-                    yield record.progress("reading")
-            record.fills += image.fills
+            yield from _surveyed(image, record)
         inference, axis = outputs.settings_in_force(plan.inference), plan.placement.slab_axis
         steps = iter_slabs(model.network, image, plan.boxes, axis, inference, first)
         with closing(steps), enough_memory("labels of finished planes"):
@@ -229,6 +226,14 @@ def _raised(
                 record.raising = time.monotonic() - started
                 return volume
             yield record.progress("reading")
+
+
+def _surveyed(image: ModelImage, record: _Record) -> Iterator[Progress]:
+    """Find out how the image is scaled, and its fill values."""
+    with enough_memory("planes of the image"):
+        for _ in image.survey():
+            yield record.progress("reading")
+    record.fills += image.fills
 
 
 def _first_window(plan: Plan, slabs: SourceSlabs, outputs: Outputs) -> int:
