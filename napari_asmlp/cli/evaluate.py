@@ -45,6 +45,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     asked = options.probabilities is not None or options.uncertainty is not None
     doubts = Doubts(options.probabilities, options.uncertainty) if asked else None
     result = evaluate(options.predictions, options.references, volume=options.volume, doubts=doubts)
+    for note in result.get("notes", ()):
+        console.note(note)
     text = json.dumps(result, indent=1, allow_nan=False)
     if options.json == "-":
         sys.stdout.write(f"{text}\n")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.io import base_name, read_volume, volumes_in
+from napari_asmlp.io.bids import is_bids
 from napari_asmlp.io.channels import content_hash, stacked
 from napari_asmlp.volume import Volume
 
@@ -69,7 +70,9 @@ def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"{index}: cannot be read: {error.strerror}") from error
+        raise SettingsError(
+            f"{index}: cannot be read: {error.strerror}{_layout_advice(folder)}"
+        ) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SettingsError(f"{index}: not JSON: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
@@ -81,6 +84,16 @@ def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
     chosen = tuple(replace(case, volume=volume) for case in cases)
     name, labels = str(content.get("name", folder.name)), _label_names(content, index)
     return Dataset(name, chosen, labels, _channel_names(content))
+
+
+def _layout_advice(folder: Path) -> str:
+    """Return what to add where a folder without ``dataset.json`` has another layout."""
+    if not is_bids(folder):
+        return ""
+    return (
+        "; the folder is a BIDS data set: copy images to imagesTr and labels to labelsTr of a new"
+        " folder, under the same names, and list them there in dataset.json"
+    )
 
 
 def examined(cases: Sequence[Case]) -> Iterator[Case]:
