@@ -14,6 +14,7 @@ import pydantic
 from napari_asmlp.errors import ModelError
 from napari_asmlp.networks.asmlp import AsmlpConfig
 from napari_asmlp.networks.mixer import MixerConfig
+from napari_asmlp.volume import RGB
 
 Colour = Annotated[str, pydantic.Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 Percent = Annotated[float, pydantic.Field(ge=0, le=100)]
@@ -32,6 +33,12 @@ class LabelEntry:
     value: LabelValue
     name: str
     colour: Colour
+
+    @property
+    def rgb(self) -> RGB:
+        """The colour as red, green and blue, 0 to 255."""
+        red, green, blue = bytes.fromhex(self.colour.removeprefix("#"))
+        return red, green, blue
 
 
 @dataclass(frozen=True)
@@ -260,6 +267,11 @@ class Card(BaseCard):
     def label_names(self) -> dict[int, str]:
         """Class name of each label value."""
         return {entry.value: entry.name for entry in self.labels}
+
+    @property
+    def label_colours(self) -> dict[int, RGB]:
+        """Colour of each label value."""
+        return {entry.value: entry.rgb for entry in self.labels}
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,9 @@ def evaluate(
         ``{"cases": {name: {label: scores}}, "mean": {label: scores, "all": scores}}`` where scores
         are those of `MEASURES`, and "all" is the mean over the means of the labels. With `doubts`
         also ``"calibration"``: voxels, and of what is there the expected calibration error
-        (``ece``), the share of errors (``risk``) and the ``risk_coverage_area``.
+        (``ece``), the share of errors (``risk``) and the ``risk_coverage_area``. Where a file
+        names its labels also ``"names"``, by label, a reference's before a prediction's; and
+        ``"notes"`` on files that were read with reservations.
 
     Raises
     ------
@@ -119,14 +121,20 @@ def iter_evaluate(
     io.check_volumes([file for pair in pairs.values() for file in pair])
     judge = None if doubts is None else _Judge(predictions, doubts)
     cases: dict[str, Case] = {}
+    names: dict[int, str] = {}
+    notes: list[str] = []
     yield 0, len(pairs)
     for name, files in pairs.items():
         predicted, expected = without(ignore, *_read_pair(*files, volume))
         cases[name] = score_labels(predicted, expected)
+        names = {**predicted.label_names, **expected.label_names, **names}
+        notes += [*predicted.notes, *expected.notes]
         if judge is not None:
             judge.take(name, predicted, expected)
         yield len(cases), len(pairs)
-    return summarise(cases) | ({} if judge is None else {"calibration": judge.found()})
+    result = summarise(cases) | ({} if judge is None else {"calibration": judge.found()})
+    known = {label: names[int(label)] for label in _scored(result) if int(label) in names}
+    return result | ({"names": known} if known else {}) | ({"notes": notes} if notes else {})
 
 
 def summarise(cases: Mapping[str, Case]) -> dict[str, Any]:
@@ -143,8 +151,9 @@ def format_table(result: dict[str, Any]) -> str:
     """Lay out a result of `evaluate` as plain text: a row per case and label, then the means."""
     header = ("case", "label", *MEASURES)
     rows = [header]
+    titles = {label: f"{label} {name}" for label, name in result.get("names", {}).items()}
     for name, case in (*result["cases"].items(), ("mean", result["mean"])):
-        rows += [(name, label, *_texts(scores)) for label, scores in case.items()]
+        rows += [(name, titles.get(label, label), *_texts(s)) for label, s in case.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_line(row, widths) for row in rows]
     means = len(lines) - len(result["mean"])
@@ -154,6 +163,11 @@ def format_table(result: dict[str, Any]) -> str:
         if value is not None:
             table.append(f"{name}: {value:.4g}")
     return "\n".join(table)
+
+
+def _scored(result: Mapping[str, Any]) -> list[str]:
+    """Return the labels, as text, that a result has scores of."""
+    return [label for label in result["mean"] if label != "all"]
 
 
 def _pairs(predictions: Path, references: Path) -> dict[str, tuple[Path, Path]]:

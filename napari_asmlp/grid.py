@@ -223,13 +223,16 @@ class Grid:
         return bool(np.linalg.norm(apart[:, :3], axis=1).max() <= tolerance_mm)
 
     def difference(self, other: Grid) -> str:
-        """Return in a few words, for messages, how this grid and another one differ."""
+        """Return in a few words, for messages, how this grid and another one differ.
+
+        The words are those of `describe`; where these are the same for both, as they are where
+        the place or a tilt differs, the affines, with as many digits as tell them apart.
+        """
         mine, theirs = self.describe(), other.describe()
-        if mine == theirs:  # then what the words leave out: the place, or a tilt
-            mine, theirs = (
-                "affine " + "; ".join(" ".join(f"{x:.4g}" for x in row) for row in grid.affine[:3])
-                for grid in (self, other)
-            )
+        for digits in range(4, 18):  # 17 tell any two numbers of 64 bits apart
+            if mine != theirs:
+                break
+            mine, theirs = (_affine_text(grid.affine, digits) for grid in (self, other))
         return f"{mine} against {theirs}"
 
     def cropped(self, region: Region) -> Grid:
@@ -346,6 +349,11 @@ def _triple(values: Any) -> Triple:
 def _floats(values: NDArray[np.float64]) -> tuple[float, float, float]:
     i, j, k = (float(value) for value in values)
     return i, j, k
+
+
+def _affine_text(affine: NDArray[np.float64], digits: int) -> str:
+    rows = (" ".join(f"{x:.{digits}g}" for x in row) for row in affine[:3])
+    return "affine " + "; ".join(rows)
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ They may still be on disk: `Volume.data` promises only a shape, a dtype, and to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,7 @@ from napari_asmlp.errors import VolumeError
 from napari_asmlp.grid import Grid
 
 Kind = Literal["image", "labels"]
+RGB = tuple[int, int, int]  # red, green and blue, 0 to 255
 Labels = NDArray[np.unsignedinteger[Any]]
 
 _UNSIGNED = (np.uint8, np.uint16, np.uint32)
@@ -62,6 +63,10 @@ class Volume:
         Class names by label value, where they are known.
     title
         What messages call a volume that came from no file.
+    label_colours
+        Colours by label value, where they are known.
+    notes
+        What the user should hear about how the file was read, a sentence each.
 
     Raises
     ------
@@ -76,6 +81,8 @@ class Volume:
     header: Any = None
     label_names: Mapping[int, str] = field(default_factory=dict)
     title: str = "volume"
+    label_colours: Mapping[int, RGB] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)
@@ -104,10 +111,14 @@ class Volume:
         VolumeError
             If the file behind it turns out to be damaged, or holds no finite number at all.
         """
-        return np.asarray(self.data)
+        array = np.asarray(self.data)
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
 
     def with_labels(
-        self, array: NDArray[Any], label_names: Mapping[int, str] | None = None
+        self,
+        array: NDArray[Any],
+        label_names: Mapping[int, str] | None = None,
+        label_colours: Mapping[int, RGB] | None = None,
     ) -> Volume:
         """Return labels on this volume's grid, which are written with this volume's header.
 
@@ -115,8 +126,8 @@ class Volume:
         ----------
         array
             (i, j, k), whole numbers of any dtype; kept in the smallest unsigned one.
-        label_names
-            Class names by label value.
+        label_names, label_colours
+            Class names and colours by label value.
 
         Raises
         ------
@@ -124,7 +135,14 @@ class Volume:
             If the shape is not the grid's, or a value cannot be a label.
         """
         labels = as_labels(array, f"labels of {self.name}")
-        return Volume(labels, self.grid, "labels", self.path, self.header, label_names or {})
+        return replace(
+            self,
+            data=labels,
+            kind="labels",
+            label_names=label_names or {},
+            label_colours=label_colours or {},
+            notes=(),
+        )
 
 
 def smallest_unsigned(array_or_max: NDArray[Any] | int) -> np.dtype[np.unsignedinteger[Any]]:
@@ -146,7 +164,7 @@ def smallest_unsigned(array_or_max: NDArray[Any] | int) -> np.dtype[np.unsignedi
 
 
 def as_labels(array: NDArray[Any], name: str) -> Labels:
-    """Return `array` as labels, in the smallest unsigned dtype.
+    """Return `array` as labels, in the smallest unsigned dtype and this machine's byte order.
 
     Files often hold labels as floating-point numbers; they are labels all the same if each of
     them is whole. `name` says in errors whose labels they are.
@@ -156,15 +174,26 @@ def as_labels(array: NDArray[Any], name: str) -> Labels:
     VolumeError
         If a value is fractional, not finite, negative or too large, or is no real number.
     """
+    array = np.asarray(array)  # which loads one of dask, too
     if array.dtype.kind not in "biuf":
         raise VolumeError(f"{name}: voxels of type {array.dtype} are no labels: use whole numbers")
     if array.dtype.kind == "f":
         fractional = array != np.rint(array)  # true of NaN as well
         fractional |= np.isinf(array)
         if fractional.any():
-            wrong = array[fractional][0]
-            raise VolumeError(f"{name}: {wrong:g} is no label: labels are whole numbers from 0 up")
+            wrong = exact_text(float(array[fractional][0]))
+            raise VolumeError(f"{name}: {wrong} is no label: labels are whole numbers from 0 up")
     try:
         return array.astype(smallest_unsigned(array), copy=False)
     except VolumeError as error:
         raise VolumeError(f"{name}: {error}") from None
+
+
+def exact_text(value: float) -> str:
+    """Return a number with six digits, or as many more as show that it is not whole.
+
+    >>> exact_text(0.5), exact_text(1034.998046875), exact_text(1.0000000001)
+    ('0.5', '1034.998', '1.0000000001')
+    """
+    texts = (f"{value:.{digits}g}" for digits in range(6, 18))
+    return next((text for text in texts if not float(text).is_integer()), f"{value:g}")

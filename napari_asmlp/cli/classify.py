@@ -116,6 +116,8 @@ def _classified(
         several = read_volume(options.objects).channels > 1
         number = options.volume if several else None
         objects = read_volume(options.objects, volume=number, kind="labels")
+        for text in objects.notes:
+            console.note(text)
         if options.connected:
             objects = connected(objects)
     return console.follow(iter_classify(volume, model, settings, objects), source.name)

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from napari_asmlp.cli import common_options
 from napari_asmlp.cli.console import Console
-from napari_asmlp.io import check_output, read_volume, write_labels
+from napari_asmlp.cli.label_names import names_format, names_option
+from napari_asmlp.io import (
+    NameFormat,
+    check_output,
+    find_names,
+    names_path,
+    read_volume,
+    write_labels,
+)
 from napari_asmlp.io.conversion import MOST_LABELS, guess_kind, write_exact
 
 
@@ -25,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f" values (default: labels if 3D and at most {MOST_LABELS} different whole numbers from 0"
         " up)",
     )
+    names_option(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
 
 
@@ -35,7 +44,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     kind = options.kind or guess_kind(volume)
     if kind == "labels":
         labels = read_volume(options.input, volume=options.volume, kind="labels")
-        write_labels(labels, options.output, overwrite=options.overwrite)
+        for text in labels.notes:
+            console.note(text)
+        names = _names_to_write(options)
+        write_labels(labels, options.output, overwrite=options.overwrite, names=names)
     else:
         write_exact(volume, options.output, overwrite=options.overwrite)
     stored = read_volume(options.output).data.dtype
@@ -43,3 +55,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
     guessed = "" if options.kind else f" (so it seems; --as {other} says otherwise)"
     console.note(f"{options.output}: {kind}{guessed}, {volume.grid.describe()}, {stored}")
     return 0
+
+
+def _names_to_write(options: argparse.Namespace) -> NameFormat | None:
+    """Return the format of the table to write; None if it lies beside the output already."""
+    names, table = names_format(options), find_names(options.input)
+    if names is None or table is None:
+        return names
+    there = names_path(options.output, names)
+    return None if there.exists() and there.samefile(table) else names

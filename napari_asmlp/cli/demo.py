@@ -11,8 +11,9 @@ from napari_asmlp import zoo
 from napari_asmlp.cli import common_options
 from napari_asmlp.cli.console import Console
 from napari_asmlp.cli.doctor import has_display
+from napari_asmlp.cli.label_names import names_format, names_option
 from napari_asmlp.demo import demo_volume
-from napari_asmlp.io import write_labels, write_volume
+from napari_asmlp.io import check_names, write_labels, write_volume
 from napari_asmlp.io.files import check_folder, refuse_existing, replacing
 from napari_asmlp.io.tables import save_table
 from napari_asmlp.measure import columns, measure, record
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help=f"where to write (default: a new {_FOLDER})"
     )
+    names_option(parser)
     parser.add_argument("--no-window", action="store_true", help="do not open napari at the end")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo's files")
 
@@ -44,7 +46,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     console.note(f"volume: MNI152 T1, around the left hippocampus ({volume.grid.describe()})")
     result = console.follow(iter_segment(volume, model, SegmentSettings()), "segmenting")
     write_volume(volume, image, overwrite=options.overwrite)
-    write_labels(result.labels, labels, overwrite=options.overwrite)
+    names = names_format(options)
+    write_labels(result.labels, labels, overwrite=options.overwrite, names=names)
     with replacing(picture, overwrite=options.overwrite) as temporary:
         overview(volume, result.labels, model.card.labels).save(temporary)
     rows = measure(result.labels, volume)
@@ -71,6 +74,7 @@ def _folder(options: argparse.Namespace) -> Path:
     if not options.overwrite:
         for name in _NAMES:
             refuse_existing(folder / name)
+    check_names(folder / _NAMES[1], names_format(options), overwrite=options.overwrite)
     return folder
 
 

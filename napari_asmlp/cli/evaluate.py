@@ -57,6 +57,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         doubts=doubts,
         ignore=options.ignore,
     )
+    for note in result.get("notes", ()):
+        console.note(note)
     text = json.dumps(result, indent=1, allow_nan=False)
     if options.json == "-":
         sys.stdout.write(f"{text}\n")

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from napari_asmlp.cli import common_options
 from napari_asmlp.cli.console import Console
-from napari_asmlp.errors import SettingsError, VolumeError
-from napari_asmlp.io import read_volume
+from napari_asmlp.errors import SettingsError
+from napari_asmlp.io import find_names, read_volume
 from napari_asmlp.io.files import check_file
-from napari_asmlp.io.names import find_names, read_names
 from napari_asmlp.io.tables import save_table, write_table
 from napari_asmlp.measure import columns, iter_measure, record
-from napari_asmlp.volume import Volume, as_labels
+from napari_asmlp.volume import Volume
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
     common_options(parser)
     parser.add_argument(
-        "labels", type=Path, help="a file of labels; their names come from a table beside it"
+        "labels",
+        type=Path,
+        help="a file of labels; their names come from a table beside it, else from inside it",
     )
     parser.add_argument(
         "--image", type=Path, help="whose intensities to measure; on the grid of the labels"
@@ -45,7 +44,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         tables = [table] if (table := find_names(options.labels)) else []
         check_file(options.output, overwrite=options.overwrite, inputs=[*inputs, *tables])
     labels, image = _opened(options)
-    labels = replace(labels, label_names=_names_beside(options.labels, console))
+    for text in labels.notes:
+        console.note(text)
     rows = console.follow(iter_measure(labels, image, objects=options.objects), "measuring")
     names, records = columns(objects=options.objects), map(record, rows)
     if options.output is None:
@@ -67,17 +67,11 @@ def _opened(options: argparse.Namespace) -> tuple[Volume, Volume | None]:
         if count > 1 and chosen is None:
             raise SettingsError(f"{path}: holds {count} volumes: choose one with --volume N")
     labels, *images = (
-        read_volume(path, volume=chosen if counts[path] > 1 else None) for path in paths
+        read_volume(
+            path,
+            volume=chosen if counts[path] > 1 else None,
+            kind="labels" if path == options.labels else "image",
+        )
+        for path in paths
     )
-    array = as_labels(labels.array(), str(options.labels))
-    return replace(labels, data=array, kind="labels"), next(iter(images), None)
-
-
-def _names_beside(path: Path, console: Console) -> Mapping[int, str]:
-    """Return the class names beside a file; a damaged table is only warned of."""
-    table = find_names(path)
-    try:
-        return {} if table is None else {each.value: each.name for each in read_names(table)}
-    except VolumeError as error:
-        console.note(f"measured without names: {error}")
-        return {}
+    return labels, next(iter(images), None)

@@ -16,6 +16,7 @@ import torch
 from napari_asmlp import zoo
 from napari_asmlp.cli import MOST_THREADS, common_options, segment
 from napari_asmlp.cli.console import Console
+from napari_asmlp.cli.label_names import names_option
 from napari_asmlp.errors import AsmlpError, SettingsError
 from napari_asmlp.io import base_name, read_volume
 from napari_asmlp.io.files import check_file
@@ -88,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME|FILE", help="where the model lies today")
     parser.add_argument("--probabilities", type=Path, metavar="FILE", help="write these as well")
     parser.add_argument("--uncertainty", type=Path, metavar="FILE", help="write this as well")
+    names_option(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
 
 
@@ -110,6 +112,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         region=record.region,
         probabilities=options.probabilities,
         uncertainty=options.uncertainty,
+        names=options.names,
         report=None,
         resume=False,
         overwrite=options.overwrite,

@@ -13,12 +13,15 @@ from pathlib import Path
 from napari_asmlp import zoo
 from napari_asmlp.cli import common_options
 from napari_asmlp.cli.console import Console, format_seconds
+from napari_asmlp.cli.label_names import names_format, names_option
 from napari_asmlp.devices import DEVICES, PRECISIONS, resolve_device, resolve_precision
 from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
 from napari_asmlp.grid import Region
 from napari_asmlp.io import (
     base_name,
+    check_names,
     check_output,
+    names_path,
     read_volume,
     volumes_in,
     write_labels,
@@ -117,6 +120,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         help="write the entropy of the class probabilities, 0 to 1; with --tta, 4D: and how much"
         " of it is disagreement between the mirrored windows",
     )
+    names_option(parser)
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="write what was done")
     parser.add_argument(
         "--format", choices=_FORMATS, default=_FORMATS[0], help="of the labels in a folder"
@@ -291,7 +295,10 @@ def _check_outputs(options: argparse.Namespace, tasks: list[Task], *, single: bo
     inputs = [task.source for task in tasks]
     if options.model is not None:
         inputs.append(zoo.find(options.model))
-    check_distinct([path for task in tasks for path in (task.output, task.record)] + extras)
+    names = names_format(options)
+    outputs = [path for task in tasks for path in (task.output, task.record)]
+    outputs += [names_path(task.output, names) for task in tasks if names]
+    check_distinct(outputs + extras)
     allowed = {"overwrite": options.overwrite, "inputs": inputs}
     for path in volumes:
         check_output(path, **allowed)
@@ -302,6 +309,7 @@ def _check_outputs(options: argparse.Namespace, tasks: list[Task], *, single: bo
     for task in tasks:
         check_output(task.output, **allowed)
         check_file(task.record, **allowed)
+        check_names(task.output, names, **allowed)
         if task.partial.exists() and not (options.resume or options.overwrite):
             raise OutputError(
                 f"{task.partial}: an unfinished run lies there; --resume goes on with it,"
@@ -316,7 +324,8 @@ def _write(result: Segmentation, task: Task, options: argparse.Namespace) -> Non
         write_volume(result.probabilities, options.probabilities, overwrite=options.overwrite)
     if result.uncertainty is not None:
         write_shares(result.uncertainty, options.uncertainty, overwrite=options.overwrite)
-    write_labels(result.labels, task.output, overwrite=options.overwrite)
+    names = names_format(options)
+    write_labels(result.labels, task.output, overwrite=options.overwrite, names=names)
     seconds = dict(result.report["seconds"])
     for stage in ("write", "total"):  # the slabs of the run, and now whole files
         seconds[stage] = round(seconds[stage] + time.monotonic() - started, 3)

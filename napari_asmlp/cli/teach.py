@@ -8,12 +8,14 @@ from pathlib import Path
 
 from napari_asmlp.cli import common_options
 from napari_asmlp.cli.console import Console
+from napari_asmlp.cli.label_names import names_format, names_option
 from napari_asmlp.cli.teach_project import run_project
 from napari_asmlp.errors import SettingsError
-from napari_asmlp.io import read_volume, write_labels
+from napari_asmlp.io import check_names, read_volume, write_labels
 from napari_asmlp.io.files import check_distinct, check_file
 from napari_asmlp.model import SUFFIX, save_model
 from napari_asmlp.teaching.annotations import read_annotation
+from napari_asmlp.teaching.from_project import named_as, with_names_of
 from napari_asmlp.teaching.loop import TeachSettings, iter_teach
 from napari_asmlp.zoo import load_segmenter
 
@@ -51,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="V",
         help="value that means background; written as 0 (default: none)",
     )
+    names_option(parser)
     parser.add_argument("--init", metavar="NAME|FILE", help="model whose weights to start from")
     parser.add_argument(
         "--seconds",
@@ -72,13 +75,18 @@ def run(options: argparse.Namespace, console: Console) -> int:
     _check_outputs(options)
     image = read_volume(options.image, volume=options.volume)
     labels = read_volume(options.annotations, kind="labels")
+    for text in labels.notes:
+        console.note(text)
     annotation = read_annotation(image, labels, options.unannotated or 0, options.background)
     start = load_segmenter(options.init) if options.init else None
     work = iter_teach(image, annotation, settings, start)
     taught = console.follow(work, options.image.name)
-    save_model(taught.model, options.output, overwrite=options.overwrite)
+    model = named_as(taught.model, labels)
+    save_model(model, options.output, overwrite=options.overwrite)
     if options.labels_out:
-        write_labels(taught.answer.labels, options.labels_out, overwrite=options.overwrite)
+        answer = with_names_of(taught.answer.labels, model.card)
+        names = names_format(options)
+        write_labels(answer, options.labels_out, overwrite=options.overwrite, names=names)
     counts, report = annotation.counts, taught.report
     console.note(
         f"{options.output}: taught {int((counts > 0).sum())} classes from {int(counts.sum())}"
@@ -116,3 +124,5 @@ def _check_outputs(options: argparse.Namespace) -> None:
     if options.labels_out:
         check_distinct([options.output, options.labels_out])
         check_file(options.labels_out, overwrite=options.overwrite, inputs=inputs)
+        names = names_format(options)
+        check_names(options.labels_out, names, overwrite=options.overwrite, inputs=inputs)

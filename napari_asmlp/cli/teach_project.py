@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from napari_asmlp.cli.console import Console
+from napari_asmlp.cli.label_names import names_format
 from napari_asmlp.errors import OutputError, SettingsError
-from napari_asmlp.io import check_output, write_labels
+from napari_asmlp.io import check_names, check_output, write_labels
 from napari_asmlp.io.files import check_file, check_folder
 from napari_asmlp.model import Model, save_model
 from napari_asmlp.project import Project, load_project, open_annotations, open_image
@@ -18,6 +19,7 @@ from napari_asmlp.teaching.from_project import (
     named,
     project_annotation,
     with_annotated,
+    with_names_of,
 )
 from napari_asmlp.teaching.progress import TeachSettings
 from napari_asmlp.teaching.teacher import Teacher
@@ -37,7 +39,8 @@ def run_project(options: argparse.Namespace, console: Console, settings: TeachSe
         teacher.set_volume(name, images[name], annotation)
     shown = next(iter(annotations))
     taught = console.follow(teacher.iter_round(shown), shown)
-    save_model(named(taught.model, project), options.output, overwrite=options.overwrite)
+    model = named(taught.model, project)
+    save_model(model, options.output, overwrite=options.overwrite)
     if outputs:
         options.labels_out.mkdir(exist_ok=True)
     for name, path in outputs.items():
@@ -46,7 +49,8 @@ def run_project(options: argparse.Namespace, console: Console, settings: TeachSe
             labels = console.follow(teacher.iter_apply(images[name]), name).labels
         if name in annotations:
             labels = with_annotated(labels, annotations[name])
-        write_labels(labels, path, overwrite=options.overwrite)
+        labels = with_names_of(labels, model.card)
+        write_labels(labels, path, overwrite=options.overwrite, names=names_format(options))
     voxels = sum(int(annotation.counts.sum()) for annotation in annotations.values())
     console.note(
         f"{options.output}: taught from {voxels} voxels of {len(annotations)} volumes in"
@@ -74,6 +78,7 @@ def _check_outputs(options: argparse.Namespace, project: Project) -> dict[str, P
     if folder.exists():
         for path in outputs.values():
             check_output(path, overwrite=options.overwrite, inputs=inputs)
+            check_names(path, names_format(options), overwrite=options.overwrite, inputs=inputs)
     return outputs
 
 

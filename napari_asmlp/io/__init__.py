@@ -14,11 +14,26 @@ from typing import Any
 import numpy as np
 
 from napari_asmlp.errors import SettingsError, VolumeError
+from napari_asmlp.io.bids import where_volumes_lie
 from napari_asmlp.io.files import check_output, replacing
 from napari_asmlp.io.formats import KNOWN, AnyPath, Format, base_name, files_of, format_of
-from napari_asmlp.io.names import NAME_SUFFIXES, NamedLabel, NameFormat, names_path, write_names
+from napari_asmlp.io.inside import names_inside
+from napari_asmlp.io.names import (
+    NAME_SUFFIXES,
+    NamedLabel,
+    NameFormat,
+    NameTable,
+    check_names,
+    find_names,
+    named_labels,
+    names_path,
+    names_to_save,
+    read_table,
+    write_names,
+)
 from napari_asmlp.io.nifti import Stored, labels_dtype, open_file, write_file
 from napari_asmlp.io.planes import each_plane
+from napari_asmlp.io.scaled import stored_labels
 from napari_asmlp.io.stored import StoredArray
 from napari_asmlp.volume import Kind, Volume, Voxels, as_labels, smallest_unsigned
 
@@ -27,10 +42,13 @@ __all__ = [
     "NameFormat",
     "NamedLabel",
     "base_name",
+    "check_names",
     "check_output",
     "check_volumes",
+    "find_names",
     "labels_dtype",
     "names_path",
+    "names_to_save",
     "read_volume",
     "replacing",
     "volumes_in",
@@ -59,7 +77,10 @@ def read_volume(path: AnyPath, *, volume: int | None = None, kind: Kind = "image
         Which one of a 4D file, from 0; None for all of them, as channels.
     kind
         ``"image"`` leaves the voxels in the file until they are asked for. ``"labels"`` loads
-        them, whatever their dtype, if each is a whole number from 0 up.
+        them, whatever their dtype, if each is a whole number from 0 up, and with them the names
+        and colours from a table beside the file, else from inside it. Where integers in the file
+        are scaled by a slope, a value that differs from a whole number by no more than half the
+        slope is rounded. `Volume.notes` says so, and what could not be read of the names.
 
     Raises
     ------
@@ -84,15 +105,29 @@ def read_volume(path: AnyPath, *, volume: int | None = None, kind: Kind = "image
         return image
     if image.channels > 1:
         raise VolumeError(f"{path}: holds {image.channels} volumes; labels are one: choose it")
-    return replace(image, data=as_labels(image.array(), str(path)), kind="labels")
+    labels, rounded = stored_labels(voxels, str(path))
+    table = _names_of(path, header)
+    return replace(
+        image,
+        data=labels,
+        kind="labels",
+        label_names=table.names,
+        label_colours=table.colours,
+        notes=(*rounded, *table.notes),
+    )
 
 
-def write_labels(labels: Volume, path: AnyPath, *, overwrite: bool = False) -> Path:
+def write_labels(
+    labels: Volume, path: AnyPath, *, overwrite: bool = False, names: NameFormat | None = None
+) -> Path:
     """Write labels as the smallest unsigned integers that fit, with the source's own header.
 
     Grid, qform, sform and all else in the header stay as they are in the file the labels' volume
     came from, except what describes intensities. That file itself is never overwritten; an editor
     that saves into the file it opened passes a volume whose `path` is None.
+
+    Names and colours of the labels are written into the header of NIfTI, which `read_volume`
+    reads, and beside the labels where a format for that is given.
 
     Parameters
     ----------
@@ -102,6 +137,8 @@ def write_labels(labels: Volume, path: AnyPath, *, overwrite: bool = False) -> P
         Its suffix chooses the format.
     overwrite
         Whether an existing file may be replaced.
+    names
+        For which program names and colours are written to a table beside the labels.
 
     Returns
     -------
@@ -111,13 +148,18 @@ def write_labels(labels: Volume, path: AnyPath, *, overwrite: bool = False) -> P
     Raises
     ------
     OutputError
-        If the file cannot or must not be written; nothing is left of it then.
+        If a file cannot or must not be written; nothing is left of it then.
     VolumeError
         If the voxels cannot be loaded or are no labels.
     """
     checked = _check_output(labels, path, overwrite=overwrite)
+    named = named_labels(labels)
+    inputs = [] if labels.path is None else [labels.path]
+    table = check_names(path, names if named else None, overwrite=overwrite, inputs=inputs)
     voxels, dtype = _narrowed(labels)
     write_file(voxels, labels, checked, Stored(dtype), overwrite=overwrite)
+    if names and table:
+        write_names(named, table, names, overwrite=overwrite)
     return checked
 
 
@@ -183,7 +225,8 @@ def volumes_in(folder: AnyPath) -> list[Path]:
     present = set(files)
     whole = [f for f in files if f == files_of(f)[0] or files_of(f)[0] not in present]
     if not whole:
-        raise VolumeError(f"{folder}: no volume lies directly in it; known formats are {KNOWN}")
+        elsewhere = where_volumes_lie(folder) or f"; known formats are {KNOWN}"
+        raise VolumeError(f"{folder}: no volume lies directly in it{elsewhere}")
     return whole
 
 
@@ -204,6 +247,18 @@ def check_volumes(paths: Sequence[AnyPath]) -> None:
     if wrong:
         more = f" ({len(wrong) - 1} more cannot be opened)" if len(wrong) > 1 else ""
         raise VolumeError(f"{wrong[0]}{more}")
+
+
+def _names_of(path: Path, header: Any) -> NameTable:
+    """Return names and colours: those of the table beside a file, else those inside it."""
+    inside, table = names_inside(header), find_names(path)
+    if table is None:
+        return inside
+    try:
+        beside = read_table(table)
+    except VolumeError as error:
+        return replace(inside, notes=(*inside.notes, f"names were left out: {error}"))
+    return beside
 
 
 def _narrowed(labels: Volume) -> tuple[Voxels, np.dtype[Any]]:

@@ -13,6 +13,7 @@ from napari_asmlp.io import check_output
 from napari_asmlp.io.formats import AnyPath, format_of
 from napari_asmlp.io.nifti import MGH_NUMBERS, Stored, write_file
 from napari_asmlp.io.planes import each_plane
+from napari_asmlp.io.scaled import is_whole
 from napari_asmlp.volume import Kind, Volume
 
 MOST_LABELS = 256  # different values that are taken for labels
@@ -31,7 +32,8 @@ def guess_kind(volume: Volume) -> Kind:
     seen = np.empty(0)
     for plane in each_plane(volume.data):
         seen = np.union1d(seen, plane)
-        if seen.size > MOST_LABELS or seen[0] < 0 or (seen != np.rint(seen)).any():
+        negative = np.rint(seen[0]) < 0
+        if seen.size > MOST_LABELS or negative or not is_whole(seen, volume.data).all():
             return "image"
     return "labels"
 

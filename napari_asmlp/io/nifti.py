@@ -16,7 +16,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -32,7 +32,10 @@ from napari_asmlp.errors import GridError, OutputError, VolumeError
 from napari_asmlp.grid import Grid
 from napari_asmlp.io.files import replacing
 from napari_asmlp.io.formats import KNOWN, Format, files_of, format_of
+from napari_asmlp.io.inside import with_names
+from napari_asmlp.io.names import named_labels
 from napari_asmlp.io.planes import each_plane
+from napari_asmlp.io.sniff import SNIFFED, foreign_content
 from napari_asmlp.io.stored import StoredArray, unreadable
 from napari_asmlp.volume import Volume, Voxels, smallest_unsigned
 
@@ -50,7 +53,6 @@ _NIFTI_1_LONGEST = 32767  # voxels along an axis
 _SPATIAL_UNIT, _IN_MM = 0b111, 2  # the bits of xyzt_units that are not of time; their code of mm
 _MM = {1: 1000.0, 3: 0.001}  # of a metre and a micron, by their code
 _SCANNER = 1  # code of an affine in the coordinates of the scanner
-_GZIP = b"\x1f\x8b"
 _MGH_VERSION = b"\0\0\0\1"
 _MGH_HEADER_BYTES = 90  # from there to the voxels at byte 284 nothing is used
 _MGH_INTEGERS = (np.uint8, np.int16, np.int32)  # which every reader of MGH takes
@@ -207,13 +209,17 @@ def labels_dtype(highest: int, path: Path) -> np.dtype[Any]:
 
 
 def _nifti_header(shape: tuple[int, ...], form: Stored, volume: Volume, *, is_pair: bool) -> Header:
-    """Return the source's header, but for what describes intensities."""
+    """Return the source's header, but for what describes intensities, and with label names."""
     own = isinstance(volume.header, nib.Nifti1Header)  # of which that of NIfTI-2 is a kind
     source = volume.header if own else _fresh_header(shape, volume.grid)
     version = 2 if isinstance(source, nib.Nifti2Header) else 1
     image_class = _NIFTI[f"n{'i' if is_pair else '+'}{version}\0".encode()]
+    named = named_labels(volume) if volume.kind == "labels" else []
     header = image_class.header_class(
-        source.binaryblock, source.endianness, check=False, extensions=source.extensions
+        source.binaryblock,
+        source.endianness,
+        check=False,
+        extensions=with_names(source.extensions, named),
     )
     if header.get_data_shape() != shape:
         header.set_data_shape(shape)
@@ -268,10 +274,14 @@ def _mgh_image(array: NDArray[Any], volume: Volume, path: Path) -> Image:
 
 def _read_header(file: Path, format_: Format) -> Header:
     """Read the header, mending the faults that nibabel mends, without its log lines."""
+    with file.open("rb") as raw:
+        _refuse_foreign(file, format_, raw.read(SNIFFED))
     with gzip.open(file) if format_.compressed else file.open("rb") as stream:
-        start = stream.read(348)
+        start = stream.read(SNIFFED)
+        if format_.compressed:
+            _refuse_foreign(file, replace(format_, compressed=False), start)
         stream.seek(0)
-        image_class = _image_class(file, format_, start)
+        image_class = _image_class(file, format_, start[:348])
         if image_class is nib.MGHImage:  # nibabel would read on to the footer behind the voxels
             header = MGHHeader(start[:_MGH_HEADER_BYTES], check=False)
         else:
@@ -280,14 +290,18 @@ def _read_header(file: Path, format_: Format) -> Header:
     return header
 
 
+def _refuse_foreign(file: Path, format_: Format, start: bytes) -> None:
+    """Raise a VolumeError if a file's first bytes say that it is something else."""
+    if what := foreign_content(file, format_, start):
+        raise VolumeError(f"{file}: {what}")
+
+
 def _image_class(file: Path, format_: Format, start: bytes) -> Any:
     """Return nibabel's class for a file, from its format and first 348 bytes."""
     if format_.family == "mgh":
         if start.startswith(_MGH_VERSION):
             return nib.MGHImage
         raise VolumeError(f"{file}: is no MGH file, whatever its name says; known: {KNOWN}")
-    if start.startswith(_GZIP):
-        raise VolumeError(f"{file}: is gzip-compressed; rename it so that it ends in .nii.gz")
     image_class = _NIFTI.get(start[344:348]) or _NIFTI.get(start[4:8])
     if image_class and image_class.header_class.is_single != format_.is_pair:
         return image_class

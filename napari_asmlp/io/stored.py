@@ -82,6 +82,10 @@ class StoredArray:
         one = replace(self, shape=self.shape[:3])
         return replace(one, offset=self.offset + index * one.nbytes)
 
+    def unscaled(self) -> NDArray[Any]:
+        """Load the numbers as they are stored, in the byte order of this machine."""
+        return np.asarray(replace(self, scaling=(1.0, 0.0)))
+
     def check_size(self) -> None:
         """Raise a VolumeError if the file is too small to hold what its header claims."""
         size, needed = self.path.stat().st_size, self.offset + self.nbytes

@@ -138,13 +138,20 @@ class Outputs:
     def results(self) -> Results:
         """Return the outputs; those in files as long as the folder is there."""
         volume = self._volume
-        names = self._card.label_names
+        names, colours = self._card.label_names, self._card.label_colours
         data: dict[str, Any] = {name: one.array for name, one in self._arrays.items()}
         data |= {name: spool.stored() for name, spool in self._spools.items()}
         if self._partial is None:
-            labels = volume.with_labels(data["labels"], names)
+            labels = volume.with_labels(data["labels"], names, colours)
         else:
-            labels = replace(volume, data=data["labels"], kind="labels", label_names=names)
+            labels = replace(
+                volume,
+                data=data["labels"],
+                kind="labels",
+                label_names=names,
+                label_colours=colours,
+                notes=(),
+            )
         others = (
             replace(volume, data=data[name]) if name in data else None
             for name in ("probabilities", "uncertainty")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from napari_asmlp.card import Card
 from napari_asmlp.errors import VolumeError
 from napari_asmlp.model import Model
 from napari_asmlp.project import Project, ProjectVolume, known_values
@@ -51,6 +52,23 @@ def with_annotated(labels: Volume, annotation: Annotation) -> Volume:
     given = annotation.written(annotation.classes.clip(min=0))
     annotated = annotation.classes != UNANNOTATED
     return labels.with_labels(np.where(annotated, given, labels.array()))
+
+
+def with_names_of(labels: Volume, card: Card) -> Volume:
+    """Return labels with the names and colours of a model's label table."""
+    return replace(labels, label_names=card.label_names, label_colours=card.label_colours)
+
+
+def named_as(model: Model, annotations: Volume) -> Model:
+    """Return a model whose labels have the names and colours that the annotations come with."""
+    names, colours = annotations.label_names, annotations.label_colours
+    labels = tuple(
+        replace(entry, name=names[entry.value], colour="#" + bytes(colours[entry.value]).hex())
+        if entry.value in names and entry.value in colours
+        else entry
+        for entry in model.card.labels
+    )
+    return replace(model, card=replace(model.card, labels=labels))
 
 
 def named(model: Model, project: Project) -> Model:

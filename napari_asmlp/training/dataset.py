@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.io import base_name, check_volumes, read_volume, volumes_in
+from napari_asmlp.io.bids import is_bids
 from napari_asmlp.io.channels import channel_of, check_channels, content_hash, stacked
 from napari_asmlp.volume import Volume
 
@@ -131,7 +132,9 @@ def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"{index}: cannot be read: {error.strerror}") from error
+        raise SettingsError(
+            f"{index}: cannot be read: {error.strerror}{_layout_advice(folder)}"
+        ) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SettingsError(f"{index}: not JSON: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
@@ -145,6 +148,16 @@ def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
     name, labels = str(content.get("name", folder.name)), _label_table(content, index)
     note = _count_note(content.get("numTraining"), len(cases), index)
     return Dataset(name, chosen, labels, _channel_names(content), note)
+
+
+def _layout_advice(folder: Path) -> str:
+    """Return what to add where a folder without ``dataset.json`` has another layout."""
+    if not is_bids(folder):
+        return ""
+    return (
+        "; the folder is a BIDS data set: copy images to imagesTr and labels to labelsTr of a new"
+        " folder, under the same names, and list them there in dataset.json"
+    )
 
 
 def examined(cases: Sequence[Case]) -> Iterator[Case]:

@@ -13,6 +13,8 @@ import numpy as np
 from napari.utils.colormaps import DirectLabelColormap, label_colormap
 from napari.utils.colormaps.standardize_color import transform_color
 
+from napari_asmlp.volume import RGB
+
 if TYPE_CHECKING:
     from napari.layers import Labels
 
@@ -28,7 +30,9 @@ _FIRST = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc
 
 
 def label_look(
-    entries: Iterable[LabelEntry] = (), names: Mapping[int, str] | None = None
+    entries: Iterable[LabelEntry] = (),
+    names: Mapping[int, str] | None = None,
+    known: Mapping[int, RGB] | None = None,
 ) -> dict[str, Any]:
     """Return the attributes of a Labels layer that colour and name its values.
 
@@ -36,8 +40,8 @@ def label_look(
     ----------
     entries
         The label table of a model. A value that has no entry gets a default colour.
-    names
-        Class names where there is no entry.
+    names, known
+        Class names and colours by label value, where there is no entry.
 
     Returns
     -------
@@ -47,6 +51,7 @@ def label_look(
     """
     entries = tuple(entries)
     colours: dict[int | None, Any] = {None: GREY, 0: TRANSPARENT, **_default_colours()}
+    colours.update((value, "#" + bytes(rgb).hex()) for value, rgb in (known or {}).items())
     colours.update((entry.value, entry.colour) for entry in entries)
     look: dict[str, Any] = {"colormap": DirectLabelColormap(color_dict=colours)}
     table = {**(names or {}), **{entry.value: entry.name for entry in entries}}

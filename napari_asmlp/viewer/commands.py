@@ -13,10 +13,9 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtWidgets import QFileDialog
 
-from napari_asmlp.errors import AsmlpError, GridError, SettingsError, VolumeError
+from napari_asmlp.errors import AsmlpError, GridError, SettingsError
 from napari_asmlp.io import read_volume
 from napari_asmlp.io.formats import FORMATS
-from napari_asmlp.io.names import find_names, read_names
 from napari_asmlp.viewer.camera import show_upright
 from napari_asmlp.viewer.current import current_of
 from napari_asmlp.viewer.export.dialog import ExportDialog
@@ -36,8 +35,6 @@ from napari_asmlp.volume import Volume
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-
-    from napari_asmlp.model import LabelEntry
 
 _FILTER = f"Volumes ({' '.join('*' + f.suffix for f in FORMATS)});;All files (*)"
 
@@ -107,7 +104,7 @@ def new_labels(viewer: ViewerModel) -> Labels:
 def open_labels(viewer: ViewerModel, path: Path) -> Labels:
     """Add a file of labels; if volumes are open, it must lie on the grid of one of them.
 
-    Names and colours come from a table beside it, as the export writes one.
+    Names and colours come from a table beside it, as the export writes one, or from inside it.
 
     Raises
     ------
@@ -118,9 +115,11 @@ def open_labels(viewer: ViewerModel, path: Path) -> Labels:
     _check_has_image(viewer, volume)
     show_upright(viewer)
     attend(viewer)
-    data, attributes, _ = labels_layer_data(volume, _names_beside(path))
+    data, attributes, _ = labels_layer_data(volume)
     layer = Labels(data, **attributes)
     add_labels(viewer, layer)
+    for note in volume.notes:
+        show_warning(note)
     return layer
 
 
@@ -147,24 +146,6 @@ def errors_shown() -> Iterator[None]:
         show_error(str(error))
 
 
-def _names_beside(path: Path) -> list[LabelEntry]:
-    """Return the label table that lies beside a file; a damaged one is only warned of."""
-    table = find_names(path)
-    if table is None:
-        return []
-    try:
-        found = read_names(table)
-    except VolumeError as error:
-        show_warning(f"The labels are opened without their names: {error}")
-        return []
-    from napari_asmlp.model import LabelEntry  # and with it torch
-
-    return [
-        LabelEntry(each.value, each.name, "#{:02x}{:02x}{:02x}".format(*each.colour))
-        for each in found
-    ]
-
-
 def _check_has_image(viewer: ViewerModel, labels: Volume) -> None:
     """Raise a GridError if volumes are open, and the labels lie on the grid of none of them."""
     sources = {
@@ -175,8 +156,8 @@ def _check_has_image(viewer: ViewerModel, labels: Volume) -> None:
     if sources and not any(labels.grid.same_as(grid) for grid in sources.values()):
         name, grid = next(iter(sources.items()))
         raise GridError(
-            f"labels {labels.name} ({labels.grid.describe()}) do not lie on the grid of image"
-            f" {name!r} ({grid.describe()}): open the image they were drawn on"
+            f"labels {labels.name} do not lie on the grid of image {name!r}"
+            f" ({labels.grid.difference(grid)}): open the image they were drawn on"
         )
 
 

@@ -15,12 +15,15 @@ from typing import Any
 import napari
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
+from numpy.typing import NDArray
 
 from napari_asmlp.errors import GridError
-from napari_asmlp.io import check_output, read_volume, write_labels
+from napari_asmlp.io import check_names, check_output, names_to_save, read_volume, write_labels
 from napari_asmlp.io.formats import format_of
 from napari_asmlp.viewer.ahead import import_ahead
 from napari_asmlp.viewer.camera import show_upright
+from napari_asmlp.viewer.colours import colour_of
+from napari_asmlp.viewer.edit.table import class_names
 from napari_asmlp.viewer.history.journal import saved
 from napari_asmlp.viewer.layers import (
     METADATA_KEY,
@@ -30,7 +33,7 @@ from napari_asmlp.viewer.layers import (
     is_moved,
     volume_of,
 )
-from napari_asmlp.volume import Volume
+from napari_asmlp.volume import RGB, Volume
 
 DEFAULT_SUFFIX = ".nii.gz"
 SAMPLE_NAME = "MNI152 T1"
@@ -76,6 +79,7 @@ def write(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         If the labels are no volume, or cannot be written there; nothing is left behind.
     """
     known = {"name", "metadata", "scale", "translate", "rotate", "shear", "affine", "units"}
+    known |= {"features", "colormap"}  # which hold class names and colours
     layer = Labels(data, **{key: attributes[key] for key in known & attributes.keys()})
     named = path if format_of(path) else path + DEFAULT_SUFFIX
     return [str(save_labels(layer, Path(named), overwrite=named == path))]
@@ -84,19 +88,40 @@ def write(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 def save_labels(layer: Labels, path: Path, *, overwrite: bool = False) -> Path:
     """Write a layer's labels, as they are now, on the grid and with the header of their source.
 
+    Names and colours go into the header of NIfTI. They also go into the table that lies beside the
+    file, where there is one, since it would be read first; and into a new one beside other formats.
+
     Raises
     ------
     AsmlpError
         If the layer is no volume, a value is no label, or the file cannot be written or must not
         be: an image that is open is never replaced.
     """
-    check_output(path, overwrite=overwrite, inputs=open_images(layer))
+    inputs = open_images(layer)
+    check_output(path, overwrite=overwrite, inputs=inputs)
     volume = labels_volume(layer)
-    labels = volume.with_labels(volume.array())
-    # without its path, so that labels may go back into the file they came from
-    written = write_labels(replace(labels, path=None), path, overwrite=overwrite)
+    labels = as_named(layer, volume, volume.array())
+    names = names_to_save(path) if labels.label_names else None
+    check_names(path, names, overwrite=overwrite, inputs=inputs)
+    written = write_labels(labels, path, overwrite=overwrite, names=names)
     saved(layer)
     return written
+
+
+def as_named(layer: Labels, volume: Volume, array: NDArray[Any]) -> Volume:
+    """Return labels on the grid of a volume, with the names and colours of a layer.
+
+    They have no path, so that they may go back into the file that they came from.
+    """
+    names = class_names(layer)
+    colours = {value: rgb_of(layer, value) for value in names}
+    return replace(volume.with_labels(array, names, colours), path=None)
+
+
+def rgb_of(layer: Labels, value: int) -> RGB:
+    """Return the red, green and blue in which a layer shows a label, from 0 to 255."""
+    red, green, blue = (round(255 * part) for part in colour_of(layer, value)[:3])
+    return red, green, blue
 
 
 def labels_volume(layer: Labels) -> Volume:

@@ -76,7 +76,7 @@ def labels_layer_data(
     volume
         Of kind labels.
     entries
-        The label table; without one, the names that the volume knows, and default colours.
+        The label table; without one, the names and colours that the volume knows.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def labels_layer_data(
     volume = replace(volume, data=volume.array())
     attributes = {
         **_geometry(volume.grid),
-        **label_look(entries, volume.label_names),
+        **label_look(entries, volume.label_names, volume.label_colours),
         "name": name or _title(volume),
         "metadata": {METADATA_KEY: volume},
     }
@@ -208,8 +208,8 @@ def check_same_grid(labels: Labels, image: Image) -> None:
     ours, theirs = volume_of(labels).grid, volume_of(image).grid
     if not ours.same_as(theirs):
         raise GridError(
-            f"labels {labels.name!r} ({ours.describe()}) do not lie on the grid of image"
-            f" {image.name!r} ({theirs.describe()}): choose labels of that image"
+            f"labels {labels.name!r} do not lie on the grid of image {image.name!r}"
+            f" ({ours.difference(theirs)}): choose labels of that image"
         )
 
 

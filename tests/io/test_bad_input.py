@@ -23,6 +23,7 @@ from napari_asmlp.io import read_volume
 
 SHAPE = (6, 5, 4)
 GOOD = np.random.default_rng(0).integers(0, 1000, SHAPE).astype(np.int16)
+NIFTI = nib.Nifti1Image(GOOD, np.eye(4)).to_bytes()
 DIM, DATATYPE, PIXDIM, VOX_OFFSET, SCL_SLOPE = 40, 70, 76, 108, 112  # byte offsets
 QFORM_CODE, SROW_Y = 252, 296
 
@@ -71,11 +72,29 @@ BAD_FILES: list[Row] = [
     ("mgh-cut", "x.mgh", cut(400), "truncated"),
     ("mgh-header-cut", "x.mgh", cut(50), "its header is damaged"),
     ("gz-header-cut", "x.nii.gz", cut(30), "cannot be read .Compressed file ended"),
-    ("text", "x.nii", content(b"hello " * 100), r"is no NIfTI file.*\.nii\.gz.*\.mgz"),
-    ("text-gz", "x.nii.gz", content(b"hello " * 100), "cannot be read .Not a gzipped file"),
-    ("text-mgz", "x.mgz", content(gzip.compress(b"hello " * 100)), "is no MGH file"),
+    ("text", "x.nii", content(b"hello " * 100), "is text .'hello hello "),
+    ("text-gz", "x.nii.gz", content(b"hello " * 100), "is text .'hello hello "),
+    ("text-mgz", "x.mgz", content(gzip.compress(b"hello " * 100)), "is text .'hello hello "),
     ("noise", "x.nii", content(np.random.default_rng(1).bytes(1000)), "is no NIfTI file"),
-    ("gz-named-nii", "x.nii", gzip.compress, "gzip-compressed; rename"),
+    ("gz-named-nii", "x.nii", gzip.compress, r"gzip-compressed, .*rename it to x\.nii\.gz"),
+    ("nii-named-gz", "x.nii.gz", gzip.decompress, r"not gzip-compressed, .*rename it to x\.nii$"),
+    ("mgz-named-mgh", "x.mgh", gzip.compress, r"gzip-compressed, .*rename it to x\.mgz"),
+    ("gz-named-hdr", "x.hdr", gzip.compress, "is gzip-compressed, .*unpack it"),
+    ("nii-named-mgz", "x.mgz", content(NIFTI), r"a NIFTI file, .*rename it to x\.nii$"),
+    ("lfs", "x.nii.gz", content(b"version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
+    ("annex", "x.nii", content(b"/annex/objects/SHA256E-s1--00.nii\n"), "git annex get"),
+    ("annex-link", "x.nii.gz", content(b"../.git/annex/objects/a/b\n"), "git annex get"),
+    ("html", "x.nii.gz", content(b"\n<!DOCTYPE html><html>\xc3\xa9"), "a web page"),
+    ("html-gz", "x.nii.gz", content(gzip.compress(b"<HTML><body>")), "a web page"),
+    ("xml", "x.nii.gz", content(b"<?xml version='1.0'?><Error/>"), "XML text"),
+    ("json", "x.nii.gz", content(b'\xef\xbb\xbf{"message": "no"}'), "JSON text"),
+    ("zip", "x.nii", content(b"PK\3\4" + bytes(60)), "a zip archive"),
+    ("tar-gz", "x.nii.gz", content(gzip.compress(bytes(257) + b"ustar")), "a tar archive"),
+    ("dicom", "x.nii", content(bytes(128) + b"DICM\2\0"), "a DICOM file"),
+    ("nrrd", "x.nii", content(b"NRRD0004\ntype: short\n"), "an NRRD file"),
+    ("png", "x.nii", content(b"\x89PNG\r\n\x1a\n"), "a PNG picture"),
+    ("zeros", "x.nii.gz", content(bytes(5000)), "only zeros"),
+    ("unknown-gz", "x.nii.gz", content(b"\1\2\3" * 200), "is not gzip-compressed"),
     ("analyze", "x.hdr", put(344, "4s", b"\0\0\0\0"), "Analyze"),
     ("half-a-pair", "x.nii", put(344, "4s", b"ni1\0"), "half a NIfTI pair"),
     ("2d", "x.nii", put(DIM, "8h", 2, 6, 5, 1, 1, 1, 1, 1), "6x5, not 3D"),

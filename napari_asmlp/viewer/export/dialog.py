@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_asmlp.errors import AsmlpError
-from napari_asmlp.io import NAME_SUFFIXES, base_name
+from napari_asmlp.io import NAME_SUFFIXES, NameFormat, base_name
 from napari_asmlp.io.formats import FORMATS, format_of
 from napari_asmlp.viewer import settings
 from napari_asmlp.viewer.export.labels import LabelChoice
@@ -60,7 +60,8 @@ _GRID_TITLES: dict[GridChoice, str] = {
     "source": "Of the source file",
     "displayed": "As displayed (upright, RAS)",
 }
-_NO_NAMES = "Not written"
+_NO_NAMES = "No table (NIfTI holds them inside)"
+_NAMES: NameFormat = "ITK-SNAP"  # unless the user has chosen
 _WIDTH = 560  # pixels
 
 
@@ -215,7 +216,9 @@ class ExportDialog(QDialog):
         layer, editable = self.layer, is_editable(self.layer)
         self.corrected.setEnabled(editable)
         self.corrected.setChecked(editable and settings.recall("export.corrected", False))
-        self.names.setCurrentIndex(max(0, self.names.findData(settings.recall("export.names", ""))))
+        self.names.setCurrentIndex(
+            max(0, self.names.findData(settings.recall("export.names", _NAMES)))
+        )
         suffix = settings.recall("export.suffix", DEFAULT_SUFFIX)
         self.file.setText(str(suggested_path(layer, suffix)))
         self._counts = None

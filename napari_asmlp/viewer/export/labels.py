@@ -20,9 +20,8 @@ from qtpy.QtWidgets import (
 
 from napari_asmlp.measure import voxel_mm3
 from napari_asmlp.viewer.edit.table import class_names, title_of
-from napari_asmlp.viewer.export.order import colour_of
 from napari_asmlp.viewer.export.request import listed_values
-from napari_asmlp.viewer.files import labels_volume
+from napari_asmlp.viewer.files import labels_volume, rgb_of
 
 _MOST_ROWS = 1000  # more would take seconds to list; they are written unless others are chosen
 _ROWS_SHOWN = 5
@@ -113,7 +112,7 @@ def _row(
     )
     item.setToolTip(1, item.text(1))
     swatch = QPixmap(_SWATCH, _SWATCH)
-    swatch.fill(QColor(*colour_of(layer, value)))
+    swatch.fill(QColor(*rgb_of(layer, value)))
     item.setIcon(0, QIcon(swatch))
     item.setCheckState(0, Qt.CheckState.Checked)
     item.setData(0, Qt.ItemDataRole.UserRole, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,10 @@ from napari_asmlp.errors import GridError
 from napari_asmlp.grid import Grid, Orientation
 from napari_asmlp.io import NamedLabel, NameFormat, labels_dtype, write_labels, write_names
 from napari_asmlp.io.formats import files_of
+from napari_asmlp.io.names import NameTable
 from napari_asmlp.measure import voxel_mm3
 from napari_asmlp.viewer.edit.table import class_names, title_of
-from napari_asmlp.viewer.files import labels_volume
+from napari_asmlp.viewer.files import labels_volume, rgb_of
 from napari_asmlp.viewer.history.edits import Edits, edits_of
 from napari_asmlp.viewer.layers import METADATA_KEY
 from napari_asmlp.viewer.tasks import Job
@@ -87,19 +88,20 @@ class Order:
         if not source.grid.same_as(self.source.grid):
             raise GridError(f"labels {self.layer.name!r} moved meanwhile: export them again")
         labels = _relabelled(np.array(source.array(), order="K"), self.table)
+        rows = _named(self.layer, self.table)
         yield f"Writing {self.path.name}"
-        self._write(labels, self.path)
+        self._write(labels, self.path, rows)
         if self.names and self.names_path:
             yield f"Writing {self.names_path.name}"
-            rows = _named(self.layer, self.table)
             write_names(rows, self.names_path, self.names, overwrite=self.overwrite)
         if edits and self.corrected_path:
             yield f"Writing {self.corrected_path.name}"
             self._write(edits.corrected(), self.corrected_path)
         return self.path
 
-    def _write(self, array: NDArray[Any], path: Path) -> None:
-        labels = self.source.with_labels(array)
+    def _write(self, array: NDArray[Any], path: Path, rows: Sequence[NamedLabel] = ()) -> None:
+        table = NameTable(tuple(rows))
+        labels = self.source.with_labels(array, table.names, table.colours)
         # without its path, so that labels may go back into the file they came from
         turned = replace(labels, data=self.turn.apply(labels.array()), grid=self.grid, path=None)
         write_labels(turned, path, overwrite=self.overwrite)
@@ -125,12 +127,6 @@ def amount(voxels: int, grid: Grid) -> str:
     return f"{count}, {ml:,.{2 if ml >= 1 else 3}f} ml"
 
 
-def colour_of(layer: Labels, value: int) -> tuple[int, int, int]:
-    """Return the red, green and blue in which a layer shows a label, from 0 to 255."""
-    red, green, blue = (round(255 * float(part)) for part in layer.colormap.map(value)[:3])
-    return red, green, blue
-
-
 def _relabelled(array: NDArray[Any], table: Mapping[int, int]) -> NDArray[Any]:
     """Return the array with its values exchanged; those that are not in the table become 0."""
     values = np.array(sorted({0, *table}))
@@ -146,7 +142,7 @@ def _relabelled(array: NDArray[Any], table: Mapping[int, int]) -> NDArray[Any]:
 def _named(layer: Labels, table: Mapping[int, int]) -> list[NamedLabel]:
     names = class_names(layer)
     return [
-        NamedLabel(written, title_of(value, names), colour_of(layer, value))
+        NamedLabel(written, title_of(value, names), rgb_of(layer, value))
         for value, written in table.items()
     ]
 

@@ -14,6 +14,7 @@ from napari_asmlp.errors import OutputError, SettingsError, VolumeError
 from napari_asmlp.io import (
     NameFormat,
     base_name,
+    check_names,
     check_output,
     labels_dtype,
     names_path,
@@ -97,6 +98,7 @@ def resolve(wish: Wish) -> Order:
         raise SettingsError(f"no history is kept of {layer.name!r}: do without corrected voxels")
     path = full_path(layer, wish.path)
     check_output(path, overwrite=True, inputs=open_images(layer))
+    check_names(path, wish.names, overwrite=True, inputs=open_images(layer))
     labels_dtype(max(table.values(), default=0), path)
     turn = source.grid.orientation(_UPRIGHT if wish.grid == "displayed" else source.grid.axis_codes)
     order = Order(

@@ -32,6 +32,7 @@ from napari_asmlp.project import (
     open_image,
     save_project,
 )
+from napari_asmlp.viewer.files import as_named
 from napari_asmlp.viewer.layers import METADATA_KEY, channels_beside
 from napari_asmlp.viewer.teach.classes import BACKGROUND
 from napari_asmlp.viewer.teach.request import painted_in, volume_with
@@ -155,7 +156,7 @@ def iter_save(
         if painted.background is not None:
             array = np.where(array == painted.background, np.uint16(background), array)
         place = path.with_name(f"{stem}_{part.name}_annotations.nii.gz")
-        labels = replace(part.volume.with_labels(array), path=None)
+        labels = as_named(part.annotations, part.volume, array)
         write_labels(labels, place, overwrite=overwrite)
         entries[part.key] = yield from iter_entry(part, place, path, overwrite=overwrite)
     model_file = contents.model_file

@@ -177,8 +177,8 @@ def volume_with(channels: tuple[Image, ...]) -> Volume:
     for layer, volume in zip(channels, volumes, strict=True):
         if not volume.grid.same_as(first.grid):
             raise GridError(
-                f"channel {layer.name!r} ({volume.grid.describe()}) does not lie on the grid of"
-                f" {first.title!r} ({first.grid.describe()}): untick it, or resample it"
+                f"channel {layer.name!r} does not lie on the grid of {first.title!r}"
+                f" ({volume.grid.difference(first.grid)}): untick it, or resample it"
             )
     return replace(first, data=Channels(tuple(volume.data for volume in volumes)))
 

@@ -21,6 +21,7 @@ from napari_asmlp.project import (
     save_project,
     with_volume,
 )
+from napari_asmlp.viewer.files import as_named
 from napari_asmlp.viewer.layers import channels_beside, check_same_grid, source_view
 from napari_asmlp.viewer.tasks import Job
 from napari_asmlp.viewer.teach.project_files import Part, image_files, iter_entry, unlike
@@ -88,7 +89,7 @@ class Order:
         name = _name_of(image, project, part.name)
         stem = path.name.removesuffix(PROJECT_SUFFIX)
         place = path.with_name(f"{stem}_{name}_corrected.nii.gz")
-        labels = replace(part.volume.with_labels(source_view(part.annotations)), path=None)
+        labels = as_named(part.annotations, part.volume, source_view(part.annotations))
         write_labels(labels, place, overwrite=place in _label_files(project))
         corrected = WHOLE if self.region is None else (self.region,)
         entry = replace(image, name=name, annotations=place, corrected=corrected)
