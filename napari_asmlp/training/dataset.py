@@ -140,7 +140,8 @@ def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
     if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
         raise SettingsError(f"{index}: it has no table of labels")
     listed = content.get("training")
-    cases = _listed_cases(folder, listed) if isinstance(listed, list) else _named_cases(folder)
+    absolute = folder.absolute()  # names in it are compared, and "." would hold any of them
+    cases = _listed_cases(absolute, listed) if isinstance(listed, list) else _named_cases(folder)
     if not cases:
         raise SettingsError(f"{folder}: no training cases")
     check_volumes([path for case in cases for path in (*case.images, case.labels)])

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -164,6 +165,13 @@ def break_index(folder, change):
     content = json.loads(index.read_text())
     change(content)
     index.write_text(json.dumps(content))
+
+
+def test_a_listed_file_outside_is_refused_from_within_the_data_set(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    break_index(folder, lambda c: c["training"][0].update(image="../elsewhere.nii.gz"))
+    with pytest.raises(SettingsError, match="outside the data set"):
+        read_dataset(Path())
 
 
 @pytest.mark.parametrize(
