@@ -34,6 +34,7 @@ from napari_asmlp.io.names import (
 from napari_asmlp.io.nifti import Stored, labels_dtype, open_file, write_file
 from napari_asmlp.io.planes import each_plane
 from napari_asmlp.io.scaled import stored_labels
+from napari_asmlp.io.sniff import SNIFFED, pointer_text
 from napari_asmlp.io.stored import StoredArray
 from napari_asmlp.volume import Kind, Volume, Voxels, as_labels, smallest_unsigned
 
@@ -57,13 +58,6 @@ __all__ = [
     "write_shares",
     "write_volume",
 ]
-
-# What lies in the place of a large file until its content is fetched, and how that is done.
-_POINTERS = {
-    b"/annex/objects/": "fetch it with git annex get or datalad get",
-    b"version https://git-lfs": "fetch it with git lfs pull",
-}
-_POINTER_LENGTH = max(map(len, _POINTERS))
 
 
 def read_volume(path: AnyPath, *, volume: int | None = None, kind: Kind = "image") -> Volume:
@@ -294,7 +288,7 @@ def _check_there(file: Path) -> None:
         if not file.is_file():
             raise VolumeError(f"{file}: is no ordinary file; give the name of a volume")
         with file.open("rb") as stream:
-            start = stream.read(_POINTER_LENGTH)
+            start = stream.read(SNIFFED)
     except OSError as error:
         if file.is_symlink() and not file.exists():
             raise VolumeError(
@@ -306,6 +300,5 @@ def _check_there(file: Path) -> None:
         ) from error
     if not size:
         raise VolumeError(f"{file}: is empty; get a fresh copy")
-    for sign, remedy in _POINTERS.items():
-        if start.startswith(sign):
-            raise VolumeError(f"{file}: stands for content that was not fetched; {remedy}")
+    if pointer := pointer_text(start):
+        raise VolumeError(f"{file}: {pointer}")

@@ -18,10 +18,14 @@ _MGH_START = b"\0\0\0\1"
 _UNPACK = "unpack it, and give the volume in it"
 _CONVERT = "convert it to .nii.gz first"
 _AGAIN = "download the file again, and look at what the server says"
+_LFS = "is a Git LFS pointer, not the file itself: run: git lfs pull"
+_ANNEX = "is a git-annex pointer, not the file itself: run: git annex get, or datalad get"
+_POINTERS = (
+    (b"version https://git-lfs", _LFS),
+    (b"version https://hawser", _LFS),
+    (b"/annex/objects/", _ANNEX),
+)
 _STARTS: tuple[tuple[bytes, str, str], ...] = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run: git lfs pull"),
-    (b"version https://hawser", "a Git LFS pointer, not the file itself", "run: git lfs pull"),
-    (b"/annex/objects/", "a git-annex pointer, not the file itself", "run: git annex get"),
     (b"<!doctype html", "a web page (HTML)", _AGAIN),
     (b"<html", "a web page (HTML)", _AGAIN),
     (b"<?xml", "XML text, often the error of a server", _AGAIN),
@@ -46,6 +50,13 @@ _STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG picture", "give a volume"),
     (b"%pdf", "a PDF document", "give a volume"),
 )
+
+
+def pointer_text(start: bytes) -> str | None:
+    """Return what a file is that stands for content which was not fetched, and what to do."""
+    if b".git/annex/objects" in start:
+        return _ANNEX
+    return next((text for begin, text in _POINTERS if start.startswith(begin)), None)
 
 
 def foreign_content(path: Path, format_: Format, start: bytes) -> str | None:
@@ -98,8 +109,6 @@ def _foreign(start: bytes, *, compressed: bool) -> Iterator[str]:
         yield "is a DICOM file, whatever its name says: convert its series to .nii.gz first"
     if start[257:262] == b"ustar":
         yield f"is a tar archive, whatever its name says: {_UNPACK}"
-    if b".git/annex/objects" in start:
-        yield "is a git-annex pointer, not the file itself: run: git annex get"
     if not any(start):
         yield "holds only zeros: a download or a copy did not end; get a fresh copy"
     if start.isascii() and start.decode("ascii").replace("\n", "").replace("\r", "").isprintable():
