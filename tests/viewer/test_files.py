@@ -173,15 +173,16 @@ def test_an_image_converted_to_labels_by_napari_keeps_its_grid(opened, scan, tmp
     np.testing.assert_allclose(saved.affine, AFFINE)
 
 
-def test_new_labels_need_a_clear_image(viewer):
+def test_new_labels_lie_on_the_image_of_the_selected_layer(viewer):
     with pytest.raises(AsmlpError, match="no image"):
         commands.new_labels(viewer)
     viewer.add_image(np.zeros((3, 4, 5)))
     commands.new_labels(viewer)
     viewer.add_image(np.zeros((3, 4, 6)))
-    viewer.layers.selection.active = viewer.layers[1]
-    with pytest.raises(AsmlpError, match="several"):
-        commands.new_labels(viewer)
+    viewer.layers.selection.active = viewer.layers[1]  # labels of the first
+    assert commands.new_labels(viewer).data.shape == (3, 4, 5)
+    viewer.layers.selection.active = viewer.layers[2]
+    assert commands.new_labels(viewer).data.shape == (3, 4, 6)
 
 
 def test_opened_labels_must_lie_on_an_open_image(opened, tmp_path):
