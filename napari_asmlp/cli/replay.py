@@ -25,7 +25,7 @@ from napari_asmlp.pipeline import SegmentSettings
 from napari_asmlp.provenance import file_hash
 
 # What decides the labels beside input, model and settings, by its name in the record.
-_CONDUCT = ("device", "precision", "compiled", "window", "overlap", "parts", "threads")
+_CONDUCT = ("device", "precision", "network", "window", "overlap", "parts", "threads")
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ def segment_one(
 def _announced(
     work: Generator[Progress, None, Segmentation], title: str, console: Console
 ) -> Generator[Progress, None, Segmentation]:
-    """Say at once if memory may not do, and after two windows what a long run will take."""
+    """Say at once what may not do or will be slow, after two windows what a long run will take."""
     begun, timed = False, False
     with closing(work):
         while True:
@@ -224,6 +224,8 @@ def _announced(
             left, plan = progress.seconds_left, progress.plan
             if plan is not None and plan.lacks_memory and not begun:
                 console.note(f"{title}: {plan.describe()}: close other programs or give --memory")
+            if plan is not None and plan.emulation and not begun:
+                console.note(f"{title}: {plan.emulation}")
             begun = True
             if plan and left is not None and progress.done > progress.first + 1 and not timed:
                 timed = True

@@ -176,7 +176,7 @@ def identity_of(volume: Volume, plan: Plan, described: Mapping[str, Any]) -> Ide
         "window": "x".join(map(str, plan.window)),
         "device": plan.inference.device.type,
         "precision": plan.inference.precision,
-        "compiled blocks": str(plan.inference.compiled),
+        "network": plan.engine,
         "threads": str(torch.get_num_threads()),
         **{f"setting {key}": str(value) for key, value in chosen.items()},
         **{f"version of {key}": value for key, value in described["versions"].items()},

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 
 from napari_asmlp import zoo
-from napari_asmlp.inference import Step, enough_memory, iter_slabs
+from napari_asmlp.inference import Step, engine_of, enough_memory, iter_slabs
 from napari_asmlp.io import read_volume
 from napari_asmlp.model import AnyModel, Model, segmenter
 from napari_asmlp.pipeline.outputs import Outputs
@@ -160,7 +160,7 @@ def iter_segment(
     check_fit(volume, model, settings)
     kept = replace(settings, probabilities=settings.probabilities and keep_probabilities)
     plan = make_plan(volume, model, kept, in_memory=partial is None)
-    record = _Record(describe_run(volume, model, settings), plan)
+    record = _Record(describe_run(volume, model, settings), plan, model)
     outputs = Outputs(volume, model, kept, plan, partial, record.described)
     slabs = SourceSlabs(
         plan.placement,
@@ -210,9 +210,9 @@ def _first_window(plan: Plan, slabs: SourceSlabs, outputs: Outputs) -> int:
 class _Record:
     """Where a run stands, and what took how long."""
 
-    def __init__(self, described: dict[str, Any], plan: Plan) -> None:
+    def __init__(self, described: dict[str, Any], plan: Plan, model: Model) -> None:
         self.described = described
-        self._plan = plan
+        self._plan, self._model = plan, model
         self._started = time.monotonic()
         self._network_began = self._started
         self._first = self._done = self._skipped = 0
@@ -259,6 +259,7 @@ class _Record:
             "precision": self._settings.precision,
             "batch": self._settings.batch,
             "compiled": self._settings.compiled,
+            "network": engine_of(self._model.network, self._settings),
             "threads": torch.get_num_threads(),
             "parts": self._settings.parts,
             "planned_memory_bytes": self._plan.memory,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_asmlp.devices import emulation_note, resolve_device
 from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
 from napari_asmlp.inference import enough_memory
 from napari_asmlp.io.files import check_distinct, check_file
@@ -131,7 +132,7 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     notes = [f"no case to train on has label {name!r}" for name in check_classes(training, names)]
     torch.manual_seed(job.recipe.seed)
     network, note = _network(job.recipe, start, training[0].image.shape[0], len(names) + 1)
-    for text in [*notes, *note]:
+    for text in [*notes, *note, *_precision_notes(job)]:
         yield Stage("preparing", 1, 1, text)
     if resume:
         check_data(plan, earlier.get("data", {}))
@@ -143,6 +144,12 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     model = Model(_card(job, plan, network), rounded(network))
     model = yield from _scored(job, plan, model)
     return Trained(model, _report(job, plan, model, history))
+
+
+def _precision_notes(job: TrainJob) -> list[str]:
+    """Return what to say of the precision of the steps; compiled ones emulate none."""
+    note = emulation_note(job.recipe.precision, resolve_device(job.device))
+    return [] if note is None or job.recipe.compiled else [note]
 
 
 def _scored(job: TrainJob, plan: TrainPlan, model: Model) -> Generator[Stage, None, Model]:

@@ -266,6 +266,8 @@ class SegmentPanel(Panel):
     def _show_progress(self, progress: Progress) -> None:
         if not self._begun and progress.plan is not None and progress.plan.lacks_memory:
             show_warning(f"{progress.plan.describe()}: close other programs, or set Memory")
+        if not self._begun and progress.plan is not None and progress.plan.emulation:
+            show_warning(progress.plan.emulation)
         self._begun = True
         self.bar.setRange(0, progress.total)
         self.bar.setValue(progress.done)
