@@ -13,6 +13,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+_TITLES = {"cpu": "CPU", "cuda": "GPU", "mps": "GPU"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -38,6 +39,27 @@ def resolve_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def native_precisions(device: torch.device) -> tuple[Precision, ...]:
+    """Return the precisions that a device multiplies by itself, the most exact first.
+
+    What it only emulates takes many times as long there: nothing but an explicit wish takes it.
+    """
+    if device.type == "cpu":
+        return ("fp32", "bf16") if _cpu_computes_bf16() else ("fp32",)
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return ("fp32", "bf16", "fp16")
+    return ("fp32", "fp16")
+
+
+def half_precision(device: torch.device) -> Precision | None:
+    """Return the half precision that suits a device, None if it would emulate it.
+
+    Not measured on a GPU yet.
+    """
+    halves = native_precisions(device)[1:]
+    return halves[0] if halves else None
+
+
 def resolve_precision(name: str, device: torch.device) -> Precision:
     """Return the precision of a name; ``auto`` is the fastest one that the device computes in.
 
@@ -50,18 +72,21 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
         raise SettingsError(f"precision {name!r} is none of {', '.join(PRECISIONS)}")
     if name != "auto":
         return cast("Precision", name)
-    if device.type == "cuda" or (device.type == "cpu" and _cpu_computes_bf16()):
-        return half_precision(device)
-    return "fp32"
+    if device.type == "mps":
+        return "fp32"  # half precision has not been tried there
+    return half_precision(device) or "fp32"
 
 
-def half_precision(device: torch.device) -> Precision:
-    """Return the half precision that suits a device; not measured on a GPU yet."""
-    if device.type == "cpu":
-        return "bf16"
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return "bf16"
-    return "fp16"
+def emulation_note(name: str, device: torch.device) -> str | None:
+    """Return what a user should know of a precision that a device only emulates, else None."""
+    precision = resolve_precision(name, device)
+    if precision in native_precisions(device):
+        return None
+    fastest = resolve_precision("auto", device)
+    return (
+        f"precision {precision}: this {_TITLES[device.type]} only emulates it, which takes many"
+        f" times as long as {fastest}: precision auto takes {fastest} here"
+    )
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
@@ -70,7 +95,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 
 def _cpu_computes_bf16() -> bool:
-    """Tell whether this CPU multiplies bf16 by itself; emulated it is slower than fp32."""
+    """Tell whether this CPU multiplies bf16 by itself."""
     # These are private names of torch: where one is gone, fp32 is the safe answer.
     tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, test, lambda: False)() for test in tests)

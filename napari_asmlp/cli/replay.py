@@ -26,7 +26,7 @@ from napari_asmlp.pipeline import SegmentSettings
 from napari_asmlp.provenance import file_hash
 
 # What decides the labels beside input, model and settings, by its name in the record.
-_CONDUCT = ("device", "precision", "compiled", "window", "overlap", "parts", "threads", "upright")
+_CONDUCT = ("device", "precision", "network", "window", "overlap", "parts", "threads", "upright")
 
 
 @dataclass(frozen=True)

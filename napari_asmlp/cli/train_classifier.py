@@ -10,7 +10,7 @@ import pydantic
 
 from napari_asmlp.cli import common_options, positive
 from napari_asmlp.cli.console import Console
-from napari_asmlp.devices import DEVICES
+from napari_asmlp.devices import DEVICES, emulation_note, resolve_device
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.io.files import check_distinct, check_file, replacing
 from napari_asmlp.pipeline.train_classifier import (
@@ -88,6 +88,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         inputs = [options.data] + [options.recipe] * (options.recipe is not None)
         check_distinct([options.output, options.report])
         check_file(options.report, overwrite=options.overwrite, inputs=inputs)
+    if (note := emulation_note(job.recipe.precision, resolve_device(job.device))) is not None:
+        console.note(note)
     try:
         trained = console.follow(iter_train_classifier(job), job.output.name)
     except KeyboardInterrupt:

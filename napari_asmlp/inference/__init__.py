@@ -9,12 +9,20 @@ the sums; these live in main memory, and the device holds one batch of windows a
 from napari_asmlp.inference.held import ImagePlanes
 from napari_asmlp.inference.memory import enough_memory
 from napari_asmlp.inference.run import Step, iter_slabs
-from napari_asmlp.inference.runner import InferenceSettings, prepared, step_down
+from napari_asmlp.inference.runner import (
+    Engine,
+    InferenceSettings,
+    engine_of,
+    prepared,
+    step_down,
+)
 
 __all__ = [
+    "Engine",
     "ImagePlanes",
     "InferenceSettings",
     "Step",
+    "engine_of",
     "enough_memory",
     "iter_slabs",
     "prepared",

@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from napari_asmlp.devices import Precision
     from napari_asmlp.inference.held import Floats
     from napari_asmlp.windows import Box
+
+# How a network runs on a device: docs/engine.md compares them.
+Engine = Literal["as it is", "folded", "compiled"]
 
 _MOST_PARTS = 8
 _PARTS_SHARE = 0.25  # of a part, with its neighbour
@@ -181,8 +184,21 @@ class Runner:
         return output
 
 
+def engine_of(network: torch.nn.Module, settings: InferenceSettings) -> Engine:
+    """Return how a network runs with some settings: as what gives its logits fastest.
+
+    It follows from the two alone, not from a trial: two runs with the same settings give the same
+    labels to the last bit, and a plan knows beforehand what memory its windows take.
+    """
+    if settings.device.type != "cpu" or not isinstance(network, Asmlp):
+        return "as it is"
+    if settings.compiled and settings.precision != "fp16":
+        return "compiled"
+    return "folded" if can_fold(network) else "as it is"
+
+
 def prepared(network: torch.nn.Module, settings: InferenceSettings) -> torch.nn.Module:
-    """Return what gives a network's logits fastest: itself on its device, or folded for a CPU.
+    """Return what gives a network's logits, on the device of the settings; see `engine_of`.
 
     Raises
     ------
@@ -190,23 +206,24 @@ def prepared(network: torch.nn.Module, settings: InferenceSettings) -> torch.nn.
         If it is to be compiled, and there is no C++ compiler.
     """
     network = network.to(settings.device)
-    if settings.device.type != "cpu" or not isinstance(network, Asmlp):
+    engine = engine_of(network, settings)
+    if engine == "as it is" or not isinstance(network, Asmlp):
         return network
-    if settings.compiled and settings.precision != "fp16":
-        return compiled(FoldedAsmlp(network), DTYPES[settings.precision])
-    return FoldedAsmlp(network).to(DTYPES[settings.precision]) if can_fold(network) else network
+    folded, dtype = FoldedAsmlp(network), DTYPES[settings.precision]
+    return compiled(folded, dtype) if engine == "compiled" else folded.to(dtype)
 
 
 def step_down(settings: InferenceSettings) -> InferenceSettings | None:
     """Return settings that need less memory; None if there are none.
 
-    First the batch is halved, then the network runs in half precision, then on the CPU, then each
-    window in parts.
+    First the batch is halved, then the network runs in half precision where the device does not
+    emulate it, then on the CPU, then each window in parts.
     """
     if settings.batch > 1:
         return replace(settings, batch=settings.batch // 2)
-    if settings.precision == "fp32":
-        return replace(settings, precision=half_precision(settings.device))
+    half = half_precision(settings.device)
+    if settings.precision == "fp32" and half is not None:
+        return replace(settings, precision=half)
     if settings.device.type != "cpu":
         cpu = torch.device("cpu")
         return replace(settings, device=cpu, precision=resolve_precision("auto", cpu))

@@ -18,7 +18,10 @@ from napari_asmlp.networks.shift import channel_groups
 
 M = TypeVar("M", bound=nn.Module)
 
-_TILE_BYTES = 1 << 20  # of the tokens in a tile: its few buffers then fit a core's second cache
+# Of the tokens in a tile, for each thread, as each takes its share of a tile: the few buffers of
+# that share then fit a core's second cache. With less, threads wait for each other too often.
+_TILE_BYTES = 1 << 20
+_MOST_THREADS = 8  # that a tile grows with
 
 
 class Scratch:
@@ -233,10 +236,15 @@ def shift_into(out: Tensor, hidden: Tensor, core: slice, axis: int, shift_size: 
         channel += size
 
 
+def tile_bytes() -> int:
+    """Return how large the tokens of a tile are, with the threads that torch has now."""
+    return _TILE_BYTES * min(torch.get_num_threads(), _MOST_THREADS)
+
+
 def tile_planes(tokens: Tensor) -> int:
     """Return how many planes of (C, X, Y, Z) a tile holds."""
     plane = tokens[:, 0].numel() * tokens.element_size()
-    return max(1, _TILE_BYTES // plane)
+    return max(1, tile_bytes() // plane)
 
 
 def gelu_(tokens: Tensor) -> Tensor:

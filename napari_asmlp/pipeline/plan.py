@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_asmlp.devices import resolve_device, resolve_precision
+from napari_asmlp.devices import (
+    emulation_note,
+    half_precision,
+    resolve_device,
+    resolve_precision,
+)
 from napari_asmlp.errors import SettingsError, VolumeError
 from napari_asmlp.grid import Grid, Region, Triple
-from napari_asmlp.inference import InferenceSettings, step_down
+from napari_asmlp.inference import Engine, InferenceSettings, engine_of
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.networks.compiled import is_compiled
 from napari_asmlp.pipeline.settings import format_size
@@ -70,6 +75,7 @@ class Plan:
     overlap : least share of a window that its neighbour covers too
     boxes : all windows
     inference : settings of the network
+    engine : how the network runs with them
     memory : planned largest size of this process in bytes
     free : memory that the system could still give when the plan was made; None where unknown
     tilt_degrees : of the volume
@@ -83,6 +89,7 @@ class Plan:
     overlap: float
     boxes: list[Box]
     inference: InferenceSettings
+    engine: Engine
     memory: int
     free: int | None
     tilt_degrees: float
@@ -93,6 +100,11 @@ class Plan:
     def lacks_memory(self) -> bool:
         """Whether more may be needed than the system has free; it can still go well."""
         return self.free is not None and self.memory - resident_memory() > self.free
+
+    @property
+    def emulation(self) -> str | None:
+        """What to say where the device only emulates the precision that was asked for."""
+        return emulation_note(self.inference.precision, self.inference.device)
 
     def describe(self) -> str:
         """Return in a few words what it will take."""
@@ -189,6 +201,7 @@ def _plan(
         overlap,
         boxes,
         inference,
+        engine_of(model.network, inference),
         need.bytes(window, inference),
         free_memory(),
         volume.grid.tilt_degrees,
@@ -309,7 +322,8 @@ class _Need:
 
     def _network(self, window: Triple, inference: InferenceSettings) -> int:
         config, size = self.model.card.network, math.prod(window)
-        folded = inference.device.type == "cpu" and config.norm == "layer"
+        engine = engine_of(self.model.network, inference)
+        folded = engine != "as it is" and config.norm == "layer"
         numbers = _ACTIVATIONS_FOLDED if folded else _ACTIVATIONS
         each = 4 if folded or inference.precision == "fp32" else 3
         tokens = numbers * each * size // config.patch_size**3 * config.widths[0]
@@ -364,11 +378,11 @@ def _squeezed(
 ) -> tuple[Triple, InferenceSettings]:
     """Return a window and settings that fit into the memory allowed.
 
-    First fewer windows at once, then windows with fewer planes along the slab axis, then a lower
-    precision, if the user left it open.
+    First fewer windows at once, then windows with fewer planes along the slab axis, then half
+    precision, if the user left it open and the device does not emulate it.
     """
     budget, axis = settings.memory or 0, need.placement.slab_axis
-    unit = need.model.card.multiple_of
+    unit, half = need.model.card.multiple_of, half_precision(inference.device)
     while (needed := need.bytes(window, inference)) > budget:
         if inference.batch > 1:
             inference = replace(inference, batch=inference.batch // 2)
@@ -376,8 +390,8 @@ def _squeezed(
             planes = max(unit, (window[axis] - 1) // unit * unit)
             most = [planes if n == axis else size for n, size in enumerate(window)]
             window = _smaller(window, most)
-        elif inference.precision == "fp32" and settings.precision == "auto":
-            inference = step_down(inference) or inference
+        elif half is not None and inference.precision == "fp32" and settings.precision == "auto":
+            inference = replace(inference, precision=half)
         else:
             raise SettingsError(
                 f"memory {format_size(budget)}: {need.volume.name} with model"

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 
 from napari_asmlp import zoo
-from napari_asmlp.inference import Step, enough_memory, iter_slabs
+from napari_asmlp.inference import Step, engine_of, enough_memory, iter_slabs
 from napari_asmlp.io import read_volume
 from napari_asmlp.model import AnyModel, Model, segmenter
 from napari_asmlp.pipeline.outputs import Outputs
@@ -163,7 +163,7 @@ def iter_segment(
     check_fit(volume, model, settings)
     kept = replace(settings, probabilities=settings.probabilities and keep_probabilities)
     plan = make_plan(volume, model, kept, in_memory=partial is None)
-    record = _Record(describe_run(volume, model, settings), plan)
+    record = _Record(describe_run(volume, model, settings), plan, model)
     outputs = Outputs(volume, model, kept, plan, partial, record.described)
     slabs = _source_slabs(volume, model, settings, plan)
     for recalled in outputs.recalled():
@@ -256,11 +256,11 @@ class _Record:
     raising : seconds spent bringing the volume upright
     """
 
-    def __init__(self, described: dict[str, Any], plan: Plan) -> None:
+    def __init__(self, described: dict[str, Any], plan: Plan, model: Model) -> None:
         self.described = described
         self.fills: list[Fill] = []
         self.raising = 0.0
-        self._plan = plan
+        self._plan, self._model = plan, model
         self._started = time.monotonic()
         self._network_began = self._started
         self._first = self._done = self._skipped = 0
@@ -289,7 +289,11 @@ class _Record:
             self._network_began = now
         seconds = now - self._network_began
         done, total = self._done, len(self._plan.boxes)
-        notes = (*filter(None, [self._plan.note]), *(fill.describe() for fill in self.fills))
+        plan = self._plan
+        notes = (
+            *filter(None, [plan.note, plan.emulation]),
+            *(fill.describe() for fill in self.fills),
+        )
         return Progress(stage, done, total, seconds, slab, self._first, self._plan, notes)
 
     def report(self, outputs: Outputs, spent: dict[str, float]) -> dict[str, Any]:
@@ -308,6 +312,7 @@ class _Record:
             "precision": self._settings.precision,
             "batch": self._settings.batch,
             "compiled": self._settings.compiled,
+            "network": engine_of(self._model.network, self._settings),
             "threads": torch.get_num_threads(),
             "parts": self._settings.parts,
             "planned_memory_bytes": self._plan.memory,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from napari_asmlp.card import Place
+from napari_asmlp.devices import emulation_note, resolve_device
 from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
 from napari_asmlp.inference import enough_memory
 from napari_asmlp.io.files import check_distinct, check_file, replacing
@@ -149,7 +150,7 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     notes += _place_note(job.recipe, place, why)
     torch.manual_seed(job.recipe.seed)
     network, note = _network(job.recipe, start, training[0].image.shape[0], table.outputs)
-    for text in [*notes, *note]:
+    for text in [*notes, *note, *_precision_notes(job)]:
         yield Stage("preparing", 1, 1, text)
     if resume:
         check_data(plan, earlier.get("data", {}))
@@ -206,6 +207,12 @@ def doubts_about(card: Card, history: Sequence[Mapping[str, Any]]) -> list[str]:
     if reason := card.calibration.get("temperature_refused"):
         doubts.append(f"probabilities are as the network gives them: {reason}")
     return doubts
+
+
+def _precision_notes(job: TrainJob) -> list[str]:
+    """Return what to say of the precision of the steps; compiled ones emulate none."""
+    note = emulation_note(job.recipe.precision, resolve_device(job.device))
+    return [] if note is None or job.recipe.compiled else [note]
 
 
 def _scored(job: TrainJob, plan: TrainPlan, model: Model) -> Generator[Stage, None, Model]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_asmlp.devices import resolve_precision
+from napari_asmlp.devices import native_precisions
 
 
 class Muon(torch.optim.Muon):
@@ -26,7 +26,7 @@ class Muon(torch.optim.Muon):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step, as all optimisers do."""
         devices = {weight.device for group in self.param_groups for weight in group["params"]}
-        if all(resolve_precision("auto", device) == "bf16" for device in devices):
+        if all("bf16" in native_precisions(device) for device in devices):
             return super().step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         loss = None
         if closure is not None:

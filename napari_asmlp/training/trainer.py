@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_asmlp.devices import DTYPES, autocast, resolve_device, resolve_precision
+from napari_asmlp.devices import DTYPES, Precision, autocast, resolve_device, resolve_precision
 from napari_asmlp.errors import ModelError, SettingsError
 from napari_asmlp.networks.asmlp import Asmlp
 from napari_asmlp.networks.compiled_training import CompiledTraining
@@ -136,7 +136,7 @@ class TrainingRun:
         state = State.new(network, self.recipe)
         if self.resume:
             load_checkpoint(self.checkpoint, state, self.recipe)
-        runs, context = self._form(network, device)
+        runs, context = training_forward(network, self.recipe, device)
         clock = Clock(state.seconds)
         try:
             while not self._is_over(state):
@@ -163,25 +163,6 @@ class TrainingRun:
             network.to("cpu").eval()
         state.ship()
         return state.history
-
-    def _form(
-        self, network: nn.Module, device: torch.device
-    ) -> tuple[Callable[[Tensor], Tensor], AbstractContextManager[object]]:
-        """Return what gives logits with gradients for `network`, and the context it is called in.
-
-        The network itself scores cases in that context. Compiled steps do without it.
-        """
-        precision = resolve_precision(self.recipe.precision, device)
-        if not self.recipe.compiled:
-            return network, autocast(device, precision)
-        if not (device.type == "cpu" and isinstance(network, Asmlp) and precision != "fp16"):
-            raise SettingsError(
-                "compiled training is for an AS-MLP on a CPU in fp32 or bf16: train without it"
-            )
-        # Faster here on CPUs without bf16 too: half to move, and products are fp32 where they must
-        tokens = "bf16" if self.recipe.precision == "auto" else precision
-        fastest = resolve_precision("auto", device)
-        return CompiledTraining(network, DTYPES[tokens]), autocast(device, fastest)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Crops of step `step`: (B, C, X, Y, Z) float32 and (B, X, Y, Z) int64."""
@@ -294,3 +275,41 @@ class Clock:
             return False
         self._saved = time.monotonic()
         return True
+
+
+def training_forward(
+    network: nn.Module, recipe: Recipe, device: torch.device
+) -> tuple[Callable[[Tensor], Tensor], AbstractContextManager[object]]:
+    """Return what gives logits with gradients for a network, and the context it is called in.
+
+    The network itself scores cases in that context. Compiled steps do without it.
+
+    Parameters
+    ----------
+    network : on the device
+    recipe : says the precision, and whether steps are compiled
+    device : that the network is trained on
+
+    Raises
+    ------
+    SettingsError
+        If compiled steps are asked for, and there are none for this network, device or precision.
+    """
+    precision = resolve_precision(recipe.precision, device)
+    if not recipe.compiled:
+        return network, autocast(device, precision)
+    if not (device.type == "cpu" and isinstance(network, Asmlp) and precision != "fp16"):
+        raise SettingsError(
+            "compiled training is for an AS-MLP on a CPU in fp32 or bf16: train without it"
+        )
+    tokens = DTYPES[token_precision(recipe.precision)]
+    return CompiledTraining(network, tokens), autocast(device, resolve_precision("auto", device))
+
+
+def token_precision(name: str) -> Precision:
+    """Return the precision in which compiled steps keep tokens; ``auto`` is bf16 on any CPU.
+
+    That is faster on CPUs without bf16 too: tokens are half as large, and the compiled layers
+    multiply them in fp32 there.
+    """
+    return "bf16" if name == "auto" else resolve_precision(name, torch.device("cpu"))
