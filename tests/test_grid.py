@@ -271,3 +271,16 @@ def test_difference_says_what_differs_even_where_the_description_does_not():
     moved[0, 3] = 7
     assert grid.difference(coarser) == "4x5x6, 1x1x1 mm, RAS against 4x5x6, 2x1x1 mm, RAS"
     assert "1 0 0 7" in grid.difference(Grid((4, 5, 6), moved))
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+@pytest.mark.parametrize("by", [1e-2, 1e-6, 1e-12])
+def test_two_grids_that_differ_never_read_alike(row, by):
+    affine = np.diag([1.0, 1, 2, 1])
+    affine[:3, 3] = -123, 215.311, 271.36
+    for column in (row, 3):  # spacing, and place
+        other = affine.copy()
+        other[row, column] += by
+        first, second = Grid((4, 5, 6), affine), Grid((4, 5, 6), other)
+        one, two = first.difference(second).split(" against ")
+        assert one != two

@@ -9,6 +9,7 @@ import pytest
 
 from napari_asmlp.errors import VolumeError
 from napari_asmlp.grid import Grid
+from napari_asmlp.io import read_volume, write_volume
 from napari_asmlp.volume import Volume, as_labels, smallest_unsigned
 
 GRID = Grid((2, 3, 4), np.diag([1.0, 2.0, 3.0, 1.0]))
@@ -92,3 +93,47 @@ def test_labels_stay_with_the_source():
         source.with_labels(array[:1])
     with pytest.raises(VolumeError, match=r"labels of scan\.nii: label -1"):
         source.with_labels(array - 301)
+
+
+DTYPES = [
+    *("bool", "int8", "uint8", "float16", "float32", "float64", "longdouble"),
+    *(order + kind + size for order in "<>" for kind in "iu" for size in "248"),
+    *(order + "f" + size for order in "<>" for size in "248"),
+]
+
+
+def _strided(array):
+    wide = np.zeros((4, 6, 8), array.dtype)
+    wide[::2, ::2, ::2] = array
+    return wide[::2, ::2, ::2]
+
+
+def _mapped(array, folder):
+    path = folder / "array.npy"
+    np.save(path, array)
+    return np.load(path, mmap_mode="r")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("form", ["plain", "fortran", "strided", "reversed", "mapped", "dask"])
+@pytest.mark.parametrize("suffix", [".nii", ".mgz"])
+def test_any_array_becomes_labels_and_images_in_files(tmp_path, dtype, form, suffix):
+    drawn = np.arange(24).reshape(GRID.shape) % (2 if dtype == "bool" else 3)
+    array = drawn.astype(dtype)
+    given = {
+        "plain": lambda: array,
+        "fortran": lambda: np.asfortranarray(array),
+        "strided": lambda: _strided(array),
+        "reversed": lambda: array[::-1, :, ::-1][::-1, :, ::-1],
+        "mapped": lambda: _mapped(array, tmp_path),
+        "dask": lambda: pytest.importorskip("dask.array").from_array(array, chunks=2),
+    }[form]()
+    image = Volume(given, GRID)
+    assert image.array().dtype.isnative
+    np.testing.assert_array_equal(image.array(), drawn)
+    labels = image.with_labels(given)
+    assert labels.array().dtype == np.uint8
+    for number, volume in enumerate((labels, image)):
+        path = write_volume(volume, tmp_path / f"{number}{suffix}")
+        again = read_volume(path, kind="labels")
+        np.testing.assert_array_equal(again.array(), drawn)

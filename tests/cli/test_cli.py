@@ -99,7 +99,8 @@ def test_segment_a_folder(call, files):
     status, _, _ = call("segment", "in", "--model", "m.safetensors", "-o", "out")
     assert status == 0
     assert sorted(content(files / "out")) == [
-        "a.nii.gz", "a.nii.gz.json", "b.nii.gz", "b.nii.gz.json",
+        "a.labels.txt", "a.nii.gz", "a.nii.gz.json",
+        "b.labels.txt", "b.nii.gz", "b.nii.gz.json",
     ]  # fmt: skip
 
 
@@ -110,7 +111,7 @@ def test_one_bad_volume_does_not_stop_the_others(call, files):
     status, _, err = call("segment", "in", "--model", "m.safetensors", "-o", "out")
     assert status == 1
     assert "1 of 2" in err and "a.nii.gz" in err
-    assert sorted(content(files / "out")) == ["b.nii.gz", "b.nii.gz.json"]
+    assert sorted(content(files / "out")) == ["b.labels.txt", "b.nii.gz", "b.nii.gz.json"]
 
 
 def test_a_link_to_nothing_in_a_folder_is_named(call, files):

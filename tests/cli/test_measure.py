@@ -112,5 +112,5 @@ def test_grids_that_differ_are_refused_by_name(call, folder):
 def test_a_damaged_table_of_names_is_only_warned_of(call, folder):
     (folder / "labels.labels.txt").write_text("nonsense\n")
     status, rows, err = call()
-    assert status == 0 and "without names" in err
+    assert status == 0 and "names were left out: labels.labels.txt" in err
     assert rows[0]["name"] == "label 1"

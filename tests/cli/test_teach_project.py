@@ -58,7 +58,7 @@ def test_every_volume_is_labelled_and_keeps_what_was_annotated(project):
     folder = project.parent / "labels"
     assert teach(project, "--labels-out", str(folder)) == 0
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        f"{name}.nii.gz" for name in SHAPES
+        f"{name}{suffix}" for name in SHAPES for suffix in (".nii.gz", ".labels.txt")
     )
     for name, shape in SHAPES.items():
         written = nib.load(folder / f"{name}.nii.gz")

@@ -217,5 +217,5 @@ def test_names_and_colours_come_back_with_the_labels(opened, scan, notes):
     assert colour_of(again, 3) == (1, 0, 0, 1)
     table.write_text("3 left lung")
     assert class_names(commands.open_labels(opened, path)) == {}
-    assert "without their names" in notes[-1]
+    assert "names were left out" in notes[-1]
     assert str(table) in notes[-1]

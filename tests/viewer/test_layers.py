@@ -147,7 +147,7 @@ def test_labels_of_another_grid_are_refused_by_name_of_both():
     image = image_layer(numbered(np.eye(4)))
     labels = Volume(np.zeros(SHAPE, np.uint8), Grid(SHAPE, np.diag([1, 1, 2.0, 1])), "labels")
     data, attributes, _ = labels_layer_data(labels, name="mask")
-    with pytest.raises(GridError, match=r"'mask'.*1x1x2 mm.*'volume'.*1x1x1 mm"):
+    with pytest.raises(GridError, match=r"'mask'.*'volume'.*1x1x2 mm.*1x1x1 mm"):
         check_same_grid(Labels(data, **attributes), image)
 
 
