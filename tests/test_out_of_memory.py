@@ -74,6 +74,7 @@ def finished_labels(steps, slabs):
             yield slab.labels, step.settings
 
 
+@pytest.mark.usefixtures("native_bf16")
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("call", range(1, WINDOWS + 1))
 def test_a_window_that_does_not_fit_runs_in_half_precision(volume, monkeypatch, call, error):
@@ -88,6 +89,17 @@ def test_a_window_that_does_not_fit_runs_in_half_precision(volume, monkeypatch, 
     assert (found == one).mean() > 0.95  # the two precisions differ in few voxels
     if call == 1:
         np.testing.assert_array_equal(found, other)
+
+
+@pytest.mark.usefixtures("emulated_bf16")
+@pytest.mark.parametrize("call", [1, WINDOWS])
+def test_a_window_runs_in_parts_where_half_precision_is_emulated(volume, monkeypatch, call):
+    _, whole = run(volume, small_model(), SETTINGS)
+    failing(monkeypatch, Runner, "_logits", call, ERRORS[0])
+    _, result = run(volume, small_model(), SETTINGS)
+    assert (result.report["precision"], result.report["parts"]) == ("fp32", 2)
+    # At the borders of parts the network sees less of the image.
+    assert (result.labels.array() == whole.labels.array()).mean() > 0.9
 
 
 @pytest.mark.parametrize("spacing", [None, (0.8, 0.9, 0.7)])

@@ -29,10 +29,11 @@ def table(text):
     return {row[0]: row[1:] for row in rows[1:]}
 
 
-def test_a_row_for_each_way(small, capsys):
+def test_a_row_for_each_way(small, native_bf16, capsys):
     assert main(["benchmark", "--quick"]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"\d{4}-\d\d-\d\d, napari-asmlp .* threads; matrix products \d+ and \d+", said)
+    rates = r"matrix products \d+ GFLOP/s in fp32, \d+ GFLOP/s in bf16"
+    assert re.search(rf"\d{{4}}-\d\d-\d\d, napari-asmlp .* threads; {rates}", said)
     rows = table(said)
     computed = {name: row[2] for name, row in rows.items()}
     assert computed["folded, fp32"] == computed["folded, bf16"] == "0.0"  # 32768
@@ -42,6 +43,29 @@ def test_a_row_for_each_way(small, capsys):
     assert all(row[1].endswith("%") for name, row in rows.items() if "U-Net" not in name)
     assert re.search(r"a training step \(.*\): as it is \d.* s, .*a plain 3D U-Net \d.* s", said)
     assert re.search(r"24³ voxels from volume to labels: .*network: \d+% .*window: [\d.]+ s", said)
+
+
+def test_what_the_cpu_only_emulates_is_left_out_and_said(small, emulated_bf16, capsys):
+    assert main(["benchmark", "--quick"]) == 0
+    said = capsys.readouterr().out
+    assert not any("bf16" in name for name in table(said))
+    assert "left out: precision bf16: this CPU only emulates it" in said
+    assert "segment runs the network folded in fp32 here" in said
+    assert "a training step (fp32" in said
+
+
+def test_the_faster_way_is_said_where_another_is_taken():
+    model = small_model()
+    ways = [
+        Way("folded, fp32", model.network, "folded", "fp32"),
+        Way("compiled, fp32", model.network, "compiled", "fp32"),
+        Way("the network as it is", model.network, "as it is", overlapping=True),
+    ]
+    plan = benchmark._plan(model)
+    assert (plan.engine, plan.inference.precision) == ("folded", "fp32")
+    assert benchmark._choice(ways, [2.0, 3.0, 4.0], plan).endswith("the fastest a window")
+    said = benchmark._choice(ways, [2.0, 1.0, 4.0], plan)
+    assert said.endswith("compiled in fp32 took 50% of its time")
 
 
 def test_without_a_compiler_the_rest_is_measured(small, capsys, monkeypatch):

@@ -4,17 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from napari_asmlp.training import muon
 from napari_asmlp.training.muon import Muon, orthogonalised
 
 SHAPES = ((6, 4), (4, 6), (4, 6), (5, 5))
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-
-
-@pytest.fixture
-def emulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take this machine for one that does not multiply bf16 by itself."""
-    monkeypatch.setattr(muon, "resolve_precision", lambda name, device: "fp32")
 
 
 def weights() -> list[nn.Parameter]:
@@ -30,7 +23,7 @@ def descend(optimiser: torch.optim.Optimizer, mine: list[nn.Parameter], steps: i
         optimiser.step()
 
 
-@pytest.mark.usefixtures("emulated")
+@pytest.mark.usefixtures("emulated_bf16")
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_steps_are_those_of_pytorch_but_for_its_rounding(nesterov: bool) -> None:
     ours, theirs = weights(), weights()
@@ -41,7 +34,7 @@ def test_steps_are_those_of_pytorch_but_for_its_rounding(nesterov: bool) -> None
         assert (mine - start).norm() > 0
 
 
-@pytest.mark.usefixtures("emulated")
+@pytest.mark.usefixtures("emulated_bf16")
 def test_a_state_that_was_saved_goes_on_to_the_bit() -> None:
     whole, parts = weights(), weights()
     first, second = Muon(whole, lr=0.02), Muon(parts, lr=0.02)
@@ -55,7 +48,7 @@ def test_a_state_that_was_saved_goes_on_to_the_bit() -> None:
         assert torch.equal(mine, other)
 
 
-@pytest.mark.usefixtures("emulated")
+@pytest.mark.usefixtures("emulated_bf16")
 def test_a_weight_without_a_gradient_stays() -> None:
     still, moved = weights()[:2]
     before = still.detach().clone()
@@ -64,7 +57,7 @@ def test_a_weight_without_a_gradient_stays() -> None:
     assert torch.equal(still, before)
 
 
-@pytest.mark.usefixtures("emulated")
+@pytest.mark.usefixtures("emulated_bf16")
 def test_a_closure_is_called_with_gradients() -> None:
     (weight,) = weights()[:1]
 
@@ -76,8 +69,8 @@ def test_a_closure_is_called_with_gradients() -> None:
     assert Muon([weight], lr=0.1).step(loss).requires_grad
 
 
-def test_where_bf16_is_multiplied_it_is_that_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(muon, "resolve_precision", lambda name, device: "bf16")
+@pytest.mark.usefixtures("native_bf16")
+def test_where_bf16_is_multiplied_it_is_that_of_pytorch() -> None:
     ours, theirs = weights(), weights()
     descend(Muon(ours, lr=0.02), ours, steps=2)
     descend(torch.optim.Muon(theirs, lr=0.02), theirs, steps=2)
