@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from napari_asmlp.errors import AsmlpError, ModelError
-from napari_asmlp.inference import InferenceSettings, iter_slabs, step_down
+from napari_asmlp.inference import InferenceSettings, engine_of, iter_slabs, step_down
 from napari_asmlp.networks.asmlp import Asmlp, AsmlpConfig
 from napari_asmlp.networks.folded import FoldedAsmlp
 from napari_asmlp.windows import axis_shares, place_windows
@@ -404,6 +404,22 @@ def test_other_runtime_errors_are_not_caught():
             noise(1, 4, 4, 4),
             place_windows((4, 4, 4), (4, 4, 4), 0.0),
         )
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "engine"),
+    [
+        ("cpu", {}, "folded"),
+        ("cpu", {"precision": "bf16"}, "folded"),
+        ("cpu", {"compiled": True}, "compiled"),
+        ("cpu", {"compiled": True, "precision": "fp16"}, "folded"),
+        ("cuda", {"compiled": True}, "as it is"),
+    ],
+)
+def test_how_a_network_runs_follows_from_the_settings(device, settings, engine):
+    settings = InferenceSettings(torch.device(device), **settings)
+    assert engine_of(small_model().network, settings) == engine
+    assert engine_of(Local(), settings) == "as it is"
 
 
 @pytest.mark.parametrize(("bf16", "last"), [("native_bf16", "bf16"), ("emulated_bf16", "fp32")])

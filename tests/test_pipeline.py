@@ -115,6 +115,7 @@ def test_the_report_says_what_was_done(volume):
         volume, small_model(), replace(SETTINGS, region=Region((0, 0, 0), (16, 16, 16)))
     )
     report = result.report
+    assert (report["network"], report["precision"]) == ("folded", "fp32")
     assert report["windows"] == {"run": 1, "skipped": 0}
     assert report["settings"]["region"] == "0:16,0:16,0:16"
     assert report["settings"]["precision"] == "fp32"
