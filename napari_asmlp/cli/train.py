@@ -50,6 +50,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"passes over the cases (default: the recipe's, else {_DEFAULTS.epochs})",
     )
+    parser.add_argument("--seed", type=int, metavar="S", help="of all that is random (default: 0)")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto", help="auto takes a GPU if there is one"
+    )
+    parser.add_argument(
+        "--compiled",
+        action="store_true",
+        help="on a CPU: steps in C++, compiled once by your compiler; faster",
+    )
+    _add_folds(parser)
+    _add_outputs(parser)
+
+
+def _add_folds(parser: argparse.ArgumentParser) -> None:
+    """Describe which cases are held out."""
     parser.add_argument(
         "--fold",
         metavar="K/N",
@@ -69,15 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.json",
         help="which cases are held out in each fold, as nnU-Net's splits_final.json",
     )
-    parser.add_argument("--seed", type=int, metavar="S", help="of all that is random (default: 0)")
-    parser.add_argument(
-        "--device", choices=DEVICES, default="auto", help="auto takes a GPU if there is one"
-    )
-    parser.add_argument(
-        "--compiled",
-        action="store_true",
-        help="on a CPU: steps in C++, compiled once by your compiler; faster",
-    )
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Describe what is written beside the model, and over what."""
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="draw loss and Dice while it learns"
     )
