@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -196,6 +198,7 @@ def built(*sources: str) -> ctypes.CDLL:
     folder = _cache()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _make_private(folder)
         return ctypes.CDLL(str(_compile(compiler, paths, folder, name)))
     except OSError as error:
         raise AsmlpError(
@@ -213,12 +216,48 @@ def _cache() -> Path:
 
 
 def _loaded(name: str) -> ctypes.CDLL | None:
-    """Load what was compiled before; None if it is not there, damaged or cannot be loaded."""
-    for path in sorted(_cache().glob(f"{name}-*.so")):
-        with contextlib.suppress(OSError):
-            if path.name == _full_name(name, path):  # to load half a file would end the process
-                return ctypes.CDLL(str(path))
+    """Load what was compiled before; None if it is not there, damaged or cannot be loaded.
+
+    Nothing is loaded that another user of the machine could have put there.
+    """
+    folder = _cache()
+    with contextlib.suppress(OSError):
+        _make_private(folder)
+        for path in sorted(folder.glob(f"{name}-*.so")):
+            # To load half a file would end the process.
+            if _is_private(path) and path.name == _full_name(name, path):
+                with contextlib.suppress(OSError):
+                    return ctypes.CDLL(str(path))
     return None
+
+
+def _make_private(folder: Path) -> None:
+    """Take the right to write in a folder from all but the user.
+
+    Raises
+    ------
+    OSError
+        If it is not there, or is not the user's.
+    """
+    status = folder.stat()
+    if not _is_own(status):
+        raise PermissionError(errno.EPERM, "it belongs to another user")
+    if _is_shared(status):
+        folder.chmod(0o700)
+
+
+def _is_private(path: Path) -> bool:
+    """Tell whether a file is the user's, and nobody else may write it."""
+    status = path.lstat()
+    return stat.S_ISREG(status.st_mode) and _is_own(status) and not _is_shared(status)
+
+
+def _is_own(status: os.stat_result) -> bool:
+    return os.name == "nt" or status.st_uid == os.getuid()
+
+
+def _is_shared(status: os.stat_result) -> bool:
+    return os.name != "nt" and bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _full_name(name: str, path: Path) -> str:
@@ -243,6 +282,7 @@ def _compile(compiler: str, sources: Sequence[Path], folder: Path, name: str) ->
         for more in OPENMP:
             done = _run([compiler, *FLAGS, *more, *map(str, sources), "-o", str(made)])
             if done.returncode == 0:
+                made.chmod(0o700)
                 return made.replace(folder / _full_name(name, made))
     lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]
     first = next((line for line in lines if "error" in line), lines[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,37 @@ def test_a_damaged_file_in_the_cache_is_compiled_again(
     assert path.read_bytes() == whole
     module.is_compiled.cache_clear()
     assert module.is_compiled()
+
+
+@needs_compiler
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_nothing_is_loaded_that_another_user_could_have_written(
+    no_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library()
+    (path,) = no_library.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o700
+
+    def loads() -> bool:
+        module.is_compiled.cache_clear()
+        return module.is_compiled()
+
+    no_library.chmod(0o777)
+    assert loads()  # the file is the user's own and nobody else's to write
+    assert no_library.stat().st_mode & 0o777 == 0o700
+    path.chmod(0o722)
+    assert not loads()
+    path.chmod(0o700)
+    link = path.rename(path.with_suffix(".kept"))
+    path.symlink_to(link)
+    assert not loads()
+    link.replace(path)
+    assert loads()
+    monkeypatch.setattr(module.os, "getuid", lambda: path.stat().st_uid + 1)
+    assert not loads()
+    library.cache_clear()
+    with pytest.raises(AsmlpError, match="it belongs to another user"):
+        library()
 
 
 @needs_compiler
