@@ -70,6 +70,14 @@ def _run(options: argparse.Namespace) -> int:
             traceback.print_exc()
         console.error(str(error))
         return WRONG_INPUT
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # of a file or folder that a command was given, or of the disk
+        if options.debug:
+            traceback.print_exc()
+        named = error.filename2 or error.filename
+        console.error(f"{'' if named is None else f'{named}: '}{error.strerror or error}")
+        return WRONG_INPUT
     return status
 
 

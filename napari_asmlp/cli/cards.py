@@ -45,7 +45,7 @@ def describe(model: AnyModel) -> Iterator[str]:
     yield from _class_scores(card) if isinstance(card, ClassifierCard) else _label_scores(card)
     error = card.calibration.get("ece_after")
     if error is not None:
-        yield f"calibration   error {error:.3f} with temperature {card.temperature:g}"
+        yield f"calibration   error {_rounded(error)} with temperature {card.temperature:g}"
     yield f"created       {card.created or 'not stated'}"
 
 
@@ -98,22 +98,26 @@ def _class_scores(card: ClassifierCard) -> Iterator[str]:
     how = card.scores.get("how", "kept out of training")
     yield f"scores        on {card.scores['cases']} cases: {how}"
     for name in ("roc_auc", "accuracy", "balanced_accuracy"):
-        found = card.scores.get(name)
-        if isinstance(found, dict):
-            low, high = found["interval"]
-            yield f"  {name:18} {found['value']:.3f} ({low:.3f} to {high:.3f})"
+        match card.scores.get(name):
+            case {"value": value, "interval": [low, high]}:
+                yield f"  {name:18} {_rounded(value)} ({_rounded(low)} to {_rounded(high)})"
 
 
 def _label_scores(card: Card) -> Iterator[str]:
-    cases = card.scores.get("cases", {})
-    if cases:
+    cases, means = card.scores.get("cases"), card.scores.get("mean")
+    if cases and isinstance(cases, dict):
         yield f"scores        on {len(cases)} cases that the scored model had not seen"
-    for label, values in card.scores.get("mean", {}).items():
-        name = card.label_names.get(int(label), label) if label.isdigit() else "mean"
-        yield f"  {name:16} {_measured(values['dice'], values['hd95_mm'])}"
+    names = {str(value): name for value, name in card.label_names.items()} | {"all": "mean"}
+    for label, values in means.items() if isinstance(means, dict) else ():
+        match values:
+            case {"dice": dice, "hd95_mm": distance}:
+                hd95 = "-" if distance is None else f"{_rounded(distance, 2)} mm"
+                yield f"  {names.get(label, label):16} Dice {_rounded(dice)}, HD95 {hd95}"
 
 
-def _measured(dice: float | None, hd95: float | None) -> str:
-    """Say what there is: a label that was never found has no distance."""
-    distance = "-" if hd95 is None else f"{hd95:.2f} mm"
-    return f"Dice {'-' if dice is None else f'{dice:.3f}'}, HD95 {distance}"
+def _rounded(value: object, digits: int = 3) -> str:
+    """Return a figure of the card, which may hold anything in its place.
+
+    A label that was never found has no distance: ``-``.
+    """
+    return f"{value:.{digits}f}" if isinstance(value, int | float) else "-"

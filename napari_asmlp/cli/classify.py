@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -132,13 +131,13 @@ def connected(labels: Volume) -> Volume:
 def _report(items: Sequence[Item], options: argparse.Namespace, console: Console) -> None:
     text = json.dumps({"items": [as_json(item) for item in items]}, indent=1, allow_nan=False)
     if options.json == "-":
-        sys.stdout.write(f"{text}\n")
+        console.result(text.split("\n"))
         return
     if options.json:
         with replacing(Path(options.json), overwrite=options.overwrite) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
     elif items and not console.quiet:
-        sys.stdout.write(format_table(items) + "\n")
+        console.result(format_table(items).split("\n"))
 
 
 def as_json(item: Item) -> dict[str, Any]:

@@ -1,14 +1,15 @@
-"""What the command line says on standard error: progress, notes, errors."""
+"""What the command line says: results on standard output, the rest on standard error."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Protocol, TypeVar
 
 Result = TypeVar("Result")
+_LONGEST = 300  # characters of an error: names of files have no bounds
 _EVERY_SECONDS, _LOG_EVERY_SECONDS = 0.2, 60.0  # on a terminal, in a log file
 
 
@@ -30,6 +31,8 @@ class Advancing(Protocol):
 class Console:
     """Standard error: a line that follows the work, and nothing when quiet.
 
+    Names and other texts from files go through it to a terminal, and no control sequences do.
+
     Where it is no terminal but a log file, progress is a line for each epoch of a training, and a
     line a minute of any other work.
     """
@@ -44,12 +47,22 @@ class Console:
         """Say one line, unless quiet."""
         if not self.quiet:
             self._close_line()
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"{printable(text)}\n")
 
     def error(self, text: str) -> None:
-        """Say what went wrong in one line, always."""
+        """Say what went wrong in one line of at most 300 characters, always."""
         self._close_line()
-        sys.stderr.write(f"napari-asmlp: {' '.join(text.split())}\n")
+        line = f"napari-asmlp: {printable(' '.join(text.split()))}"
+        if len(line) > _LONGEST:
+            line = f"{line[: _LONGEST // 2 - 1]} … {line[2 - _LONGEST // 2 :]}"
+        sys.stderr.write(f"{line}\n")
+
+    def result(self, lines: Iterable[str]) -> None:
+        """Write lines to standard output, quiet or not."""
+        self._close_line()
+        for line in lines:
+            sys.stdout.write(f"{printable(line)}\n")
+        sys.stdout.flush()
 
     def follow(self, work: Generator[Advancing, None, Result], title: str) -> Result:
         """Run long work to its end, showing its progress; closes it when interrupted."""
@@ -71,7 +84,7 @@ class Console:
         self._next = now + (_EVERY_SECONDS if self._is_terminal else _LOG_EVERY_SECONDS)
         left = progress.seconds_left
         remaining = "" if left is None else f", {format_seconds(left)} left"
-        text = f"{title}: {progress.fraction:4.0%}  {progress.describe()}{remaining}"
+        text = printable(f"{title}: {progress.fraction:4.0%}  {progress.describe()}{remaining}")
         if not self._is_terminal:
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
@@ -91,6 +104,18 @@ class Console:
         if self._line_open:
             sys.stderr.write("\n")
             self._line_open = False
+
+
+def printable(text: str) -> str:
+    r"""Return text of one line with escapes for what a terminal would not print but obey.
+
+    >>> printable("mm³ \x1b[2J")
+    'mm³ \\x1b[2J'
+    """
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )
 
 
 def format_seconds(seconds: float) -> str:

@@ -40,12 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common_options(parser)
 
 
-def run(_options: argparse.Namespace, _console: Console) -> int:
+def run(_options: argparse.Namespace, console: Console) -> int:
     """Print the findings; status 1 where something that every job needs is missing."""
     findings = list(examine())
     for finding in findings:
         mark = "ok     " if finding.fine else "MISSING" if finding.needed else "absent "
-        sys.stdout.write(f"{mark} {finding.name:14} {finding.text}\n")
+        console.result([f"{mark} {finding.name:14} {finding.text}"])
     return int(any(finding.needed and not finding.fine for finding in findings))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from napari_asmlp.cli import common_options
@@ -61,11 +60,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.note(note)
     text = json.dumps(result, indent=1, allow_nan=False)
     if options.json == "-":
-        sys.stdout.write(f"{text}\n")
+        console.result(text.split("\n"))
         return 0
     if options.json:
         with replacing(Path(options.json), overwrite=options.overwrite) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
     if not console.quiet:
-        sys.stdout.write(format_table(result) + "\n")
+        console.result(format_table(result).split("\n"))
     return 0

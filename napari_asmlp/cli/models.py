@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -47,20 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         common_options(part)
 
 
-def run_list(_options: argparse.Namespace, _console: Console) -> int:
+def run_list(_options: argparse.Namespace, console: Console) -> int:
     """One line a model."""
     sound, damaged = zoo.survey()
-    for entry in sound:
-        sys.stdout.write(f"{entry.name:20} {entry.origin:8} {entry.card.summary}\n")
-    for name, reason in damaged.items():
-        sys.stdout.write(f"{name:20} damaged  {reason}\n")
+    console.result(f"{entry.name:20} {entry.origin:8} {entry.card.summary}" for entry in sound)
+    console.result(f"{name:20} damaged  {reason}" for name, reason in damaged.items())
     return 0
 
 
-def run_show(options: argparse.Namespace, _console: Console) -> int:
+def run_show(options: argparse.Namespace, console: Console) -> int:
     """Print all that the file says, and what the network costs."""
     model = zoo.load(options.model)
-    sys.stdout.write("\n".join(describe(model)) + "\n")
+    console.result(describe(model))
     return 0
 
 

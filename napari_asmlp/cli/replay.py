@@ -207,10 +207,15 @@ def _same(what: str, file: _File, places: Sequence[Path]) -> Path:
     name = file.path or file.name
     if there:
         raise SettingsError(
-            f"the {what} {there[0]} changed: its hash is {file_hash(there[0])}, recorded is"
-            f" {file.hash}"
+            f"the {what} {there[0]} changed: its hash is {_short(file_hash(there[0]))}, recorded is"
+            f" {_short(file.hash)}"
         )
     raise SettingsError(f"the {what} {name} ({file.hash}) is not here; give --{what} FILE")
+
+
+def _short(hashed: str) -> str:
+    """Return as much of a hash as it takes to tell two apart: ``sha256:0123456789ab...``."""
+    return f"{hashed[:19]}..."
 
 
 def _beside(path: Path, record: Record) -> Path:

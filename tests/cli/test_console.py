@@ -70,3 +70,23 @@ def test_a_terminal_gets_one_line_that_changes(clock, capsys, monkeypatch):
     expected = ["m:  25%  step 1, 1 min 30 s left", "m: 100%  step 4, 1 min 30 s left"]
     assert [part.strip() for part in shown.split("\r")[1:]] == expected
     assert shown.count("\n") == 1
+
+
+def test_what_a_stranger_wrote_is_printed_and_not_obeyed(capsys):
+    console = Console()
+    owned = "a\x1b]0;owned\x07\nnapari-asmlp: all well\u202e mm³"
+    console.result([owned])
+    console.note(owned)
+    console.error(owned)
+    said = capsys.readouterr()
+    shown = r"a\x1b]0;owned\x07\nnapari-asmlp: all well\u202e mm³"
+    assert said.out == f"{shown}\n"
+    assert said.err == f"{shown}\nnapari-asmlp: {shown.replace(chr(92) + 'n', ' ')}\n"
+
+
+def test_an_error_is_one_line_that_keeps_its_beginning_and_its_end(capsys):
+    Console().error(f"{'long' * 200}: is not there;\ncheck the name")
+    said = capsys.readouterr().err
+    assert len(said) == 301 and said.count("\n") == 1
+    assert said.startswith("napari-asmlp: longlong")
+    assert " … " in said and said.endswith("long: is not there; check the name\n")
