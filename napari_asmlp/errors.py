@@ -7,6 +7,9 @@ a notification. Faults of the program itself are not wrapped: they keep their tr
 
 from __future__ import annotations
 
+# What to do with one volume of several, in messages that scripts, commands and windows show.
+CHOOSE_ONE = "choose one of them, by read_volume(FILE, volume=N) or --volume N"
+
 
 class AsmlpError(Exception):
     """Something the user can put right; the parent of all errors of this package."""

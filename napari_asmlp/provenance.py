@@ -51,10 +51,11 @@ def describe_run(volume: Volume, model: Model, settings: DataclassInstance) -> d
     if "region" in values:
         region = getattr(settings, "region", None)
         values["region"] = None if region is None else str(region)
-    path = volume.path
+    files = [{"path": str(path), "hash": file_hash(path)} for path in volume.files]
     return {
         "command": "segment",
-        "input": None if path is None else {"path": str(path), "hash": file_hash(path)},
+        "input": files[0] if files else None,
+        "channels": files if len(files) > 1 else [],
         "grid": volume.grid.describe(),
         "model": {
             "name": model.card.name,

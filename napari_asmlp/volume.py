@@ -67,6 +67,8 @@ class Volume:
         Colours by label value, where they are known.
     notes
         What the user should hear about how the file was read, a sentence each.
+    channel_paths
+        The files of an image that has one for each channel; the first of them is `path`.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class Volume:
     title: str = "volume"
     label_colours: Mapping[int, RGB] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    channel_paths: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)
@@ -97,6 +100,11 @@ class Volume:
     def channels(self) -> int:
         """Number of channels; a 3D volume has one."""
         return self.data.shape[3] if len(self.data.shape) == 4 else 1
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files it came from, if it came from any."""
+        return () if self.path is None else self.channel_paths or (self.path,)
 
     @property
     def name(self) -> str:

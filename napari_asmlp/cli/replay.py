@@ -44,6 +44,7 @@ class Record:
 
     Attributes
     ----------
+    channels : the files of the input where each channel has one, else none
     settings : as asked for; `region` is apart, in the form of the command line
     device, precision, compiled : as they came out
     """
@@ -57,7 +58,13 @@ class Record:
     compiled: bool
     output: str
     volume: int | None = None
+    channels: tuple[_File, ...] = ()
     threads: Annotated[int, pydantic.Field(ge=1, le=MOST_THREADS)] | None = None
+
+    @property
+    def inputs(self) -> tuple[_File, ...]:
+        """The files of the volume."""
+        return self.channels or (self.input,)
 
     def settings_in_force(self) -> SegmentSettings:
         """Return settings that leave nothing to this machine's choice.
@@ -85,7 +92,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="labels to write (default: beside the record, with -replay in their name)",
     )
-    parser.add_argument("--input", type=Path, metavar="FILE", help="where the volume lies today")
+    parser.add_argument(
+        "--input",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="where the volume lies today; once for each file where channels have their own",
+    )
     parser.add_argument("--model", metavar="NAME|FILE", help="where the model lies today")
     parser.add_argument("--probabilities", type=Path, metavar="FILE", help="write these as well")
     parser.add_argument("--uncertainty", type=Path, metavar="FILE", help="write this as well")
@@ -101,11 +114,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.volume not in (None, record.volume):
         kept = "the whole file" if record.volume is None else f"volume {record.volume}"
         raise SettingsError(f"--volume {options.volume}: {path} is of {kept}")
-    source, model = _sources(options, record)
+    *sources, model = _sources(options, record)
+    count = len(sources)
     if record.threads is not None and options.threads is None:
         torch.set_num_threads(record.threads)
     like_segment = argparse.Namespace(
-        inputs=[source],
+        inputs=[] if count > 1 else sources,
+        channels=sources if count > 1 else None,
         output=options.output or _beside(path, record),
         model=model,
         volume=record.volume,
@@ -117,7 +132,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         resume=False,
         overwrite=options.overwrite,
     )
-    (task,) = segment.plan(like_segment)
+    (task,) = segment.plan(like_segment, channels=1)
     for file in (task.output, task.record):
         check_file(file, overwrite=options.overwrite, inputs=[path])
     settings = replace(
@@ -168,26 +183,28 @@ def _parsed(content: Mapping[str, Any], path: Path) -> Record:
         raise SettingsError(f"{path}: {error}") from error
 
 
-def _sources(options: argparse.Namespace, record: Record) -> tuple[Path, Path]:
-    """Return the volume and the model of the record, or say for both what is wrong with them."""
-    folder = options.record.parent
-    volumes = [options.input] if options.input else _near(record.input, folder)
+def _sources(options: argparse.Namespace, record: Record) -> list[Path]:
+    """Return the files of the volume and the model, or say for all what is wrong with them."""
+    folder, inputs = options.record.parent, record.inputs
+    if options.input and len(options.input) != len(inputs):
+        raise SettingsError(f"--input: {len(options.input)} files, the record has {len(inputs)}")
+    given = [[path] for path in options.input or ()]
+    volumes = given or [_near(file, folder) for file in inputs]
     models = [zoo.find(options.model)] if options.model else _near(record.model, folder)
     if not options.model and record.model.name in (known := zoo.model_paths()):
         models.append(known[record.model.name][0])
     found: list[Path] = []
     wrong: list[str] = []
-    for what, file, places in (
-        ("input", record.input, volumes),
-        ("model", record.model, models),
-    ):
+    kinds = ["input"] * len(inputs) + ["model"]
+    files, places_of = [*inputs, record.model], [*volumes, models]
+    for what, file, places in zip(kinds, files, places_of, strict=True):
         try:
             found.append(_same(what, file, places))
         except SettingsError as error:
             wrong.append(str(error))
     if wrong:
         raise SettingsError(f"{options.record}: {'; '.join(wrong)}")
-    return found[0], found[1]
+    return found
 
 
 def _near(file: _File, folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from napari_asmlp import zoo
 from napari_asmlp.cli import common_options
@@ -18,6 +19,7 @@ from napari_asmlp.devices import DEVICES, PRECISIONS, resolve_device, resolve_pr
 from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
 from napari_asmlp.grid import Region
 from napari_asmlp.io import (
+    NameFormat,
     base_name,
     check_names,
     check_output,
@@ -28,6 +30,7 @@ from napari_asmlp.io import (
     write_shares,
     write_volume,
 )
+from napari_asmlp.io.channels import beside, case_name, cases_of, read_case, read_channels
 from napari_asmlp.io.files import check_distinct, check_file, check_folder, replacing
 from napari_asmlp.model import Model
 from napari_asmlp.pipeline import (
@@ -39,6 +42,7 @@ from napari_asmlp.pipeline import (
     parse_size,
 )
 from napari_asmlp.provenance import peak_memory
+from napari_asmlp.volume import Volume
 
 _FORMATS = ("nii.gz", "nii", "mgz", "mgh")
 _DEFAULTS = SegmentSettings()
@@ -47,9 +51,16 @@ _LONG_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Task:
-    """One volume and where its labels go."""
+    """A case and where its labels go.
 
-    source: Path
+    Attributes
+    ----------
+    name : of the case, as messages have it
+    sources : the file of its volume, or those of its channels
+    """
+
+    name: str
+    sources: tuple[Path, ...]
     output: Path
 
     @property
@@ -62,12 +73,35 @@ class Task:
         """The record of the run, beside the labels."""
         return self.output.with_name(self.output.name + ".json")
 
+    @property
+    def is_done(self) -> bool:
+        """Whether labels and record are there, and nothing of an unfinished run."""
+        return self.output.exists() and self.record.exists() and not self.partial.exists()
+
+    def files(self, names: NameFormat | None) -> list[Path]:
+        """Return what is written: labels, record, and a table of names for a program."""
+        table = [names_path(self.output, names)] if names else []
+        return [self.output, self.record, *table]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.set_defaults(run=run)
     common_options(parser)
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="volumes or folders")
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        type=Path,
+        metavar="INPUT",
+        help="volumes or folders; for a model of several channels, files named CASE_0000,"
+        " CASE_0001, ... are channels of one volume",
+    )
+    parser.add_argument(
+        "--channels",
+        type=_files,
+        metavar="FILE,FILE,...",
+        help="in place of INPUT: the channels of one volume, in the model's order",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -162,6 +196,13 @@ def _add_conduct(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _files(text: str) -> list[Path]:
+    paths = [Path(part) for part in text.split(",")]
+    if len(paths) < 2 or not all(text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not two or more files with commas between")
+    return paths
+
+
 def _size(text: str) -> int:
     try:
         return parse_size(text)
@@ -185,17 +226,21 @@ def run(options: argparse.Namespace, console: Console) -> int:
         whole=options.whole,
         upright=options.upright,
     )
-    tasks = plan(options)
+    tasks = plan(options, model.card.in_channels)
+    to_do = [task for task in tasks if not _was_done(task, options)]
+    if len(to_do) < len(tasks):
+        console.note(f"{len(tasks) - len(to_do)} of {len(tasks)} volumes were done before")
     if len(tasks) == 1:
-        segment_one(tasks[0], model, settings, options, console)
+        for task in to_do:
+            segment_one(task, model, settings, options, console)
         return 0
     failures: dict[str, str] = {}
-    for task in tasks:
+    for task in to_do:
         try:
             segment_one(task, model, settings, options, console)
         except AsmlpError as error:
-            failures[task.source.name] = " ".join(str(error).split())
-    console.note(f"{len(tasks) - len(failures)} of {len(tasks)} volumes segmented")
+            failures[task.name] = " ".join(str(error).split())
+    console.note(f"{len(to_do) - len(failures)} of {len(to_do)} volumes segmented")
     for name, reason in failures.items():
         console.error(f"{name}: failed: {reason}")
     return 1 if failures else 0
@@ -209,21 +254,28 @@ def segment_one(
     console: Console,
 ) -> None:
     """Segment one volume and write its labels and the record of the run."""
-    volume = read_volume(task.source, volume=options.volume)
+    volume = _read(task, model, options)
     if options.region is not None:
         settings = replace(settings, region=Region.parse(options.region, volume.grid.shape))
     partial = Partial(task.partial, resume=options.resume)
-    work = _announced(iter_segment(volume, model, settings, partial), task.source.name, console)
+    work = _announced(iter_segment(volume, model, settings, partial), task.name, console)
     try:
-        result = console.follow(work, task.source.name)
+        result = console.follow(work, task.name)
     except KeyboardInterrupt:
         if partial.folder.exists():
             console.note(f"{partial.folder} keeps what is finished: --resume goes on with it")
         raise
-    _write(result, task, options)
+    _write(result, task, options, partial)
     partial.remove()
     found = ", ".join(f"{name} {mm3:g} mm³" for name, mm3 in result.report["volumes_mm3"].items())
     console.note(f"{task.output}: {found or 'no label found'}")
+
+
+def _read(task: Task, model: Model, options: argparse.Namespace) -> Volume:
+    """Open the volume of a case, all its channels."""
+    if options.channels is not None:
+        return read_channels(task.sources, volume=options.volume)
+    return read_case(task.name, task.sources, model.card.in_channels, volume=options.volume)
 
 
 def _announced(
@@ -252,32 +304,45 @@ def _announced(
             yield progress
 
 
-def plan(options: argparse.Namespace) -> list[Task]:
-    """Pair inputs with outputs and refuse what cannot be written, before anything runs."""
-    single = len(options.inputs) == 1 and not options.inputs[0].is_dir()
-    if single:
-        tasks = [Task(options.inputs[0], options.output)]
-        if not tasks[0].source.exists():
-            read_volume(tasks[0].source)
+def plan(options: argparse.Namespace, channels: int) -> list[Task]:
+    """Pair inputs with outputs and refuse what cannot be written, before anything runs.
+
+    Parameters
+    ----------
+    channels : that the model takes; of several, files are joined by their names
+    """
+    if bool(options.inputs) == (options.channels is not None):
+        raise SettingsError("give INPUT, or the channels of one volume as --channels FILE,FILE")
+    single = len(options.inputs) <= 1 and not any(path.is_dir() for path in options.inputs)
+    if options.channels is not None:
+        tasks = [Task(options.channels[0].name, tuple(options.channels), options.output)]
+    elif single:
+        (path,) = options.inputs
+        if not path.exists():
+            read_volume(path)
+        sources = beside(path) if channels > 1 else [path]
+        name = path.name if len(sources) == 1 else case_name(path)
+        tasks = [Task(name, tuple(sources), options.output)]
     else:
-        tasks = _folder_tasks(options)
-        if options.resume:
-            tasks = [task for task in tasks if not (task.output.exists() and task.record.exists())]
+        tasks = _folder_tasks(options, channels)
     _check_outputs(options, tasks, single=single)
     return tasks
 
 
-def _folder_tasks(options: argparse.Namespace) -> list[Task]:
-    sources = [
+def _folder_tasks(options: argparse.Namespace, channels: int) -> list[Task]:
+    files = [
         file for path in options.inputs for file in (volumes_in(path) if path.is_dir() else [path])
     ]
+    cases = cases_of(files) if channels > 1 else {file: [file] for file in files}
     outputs: dict[str, Path] = {}
-    for source in sources:
-        name = f"{base_name(source)}.{options.format}"
+    tasks = []
+    for case, sources in cases.items():
+        name = f"{base_name(case)}.{options.format}"
         if name in outputs:
-            raise SettingsError(f"{outputs[name]} and {source}: both would be written to {name}")
-        outputs[name] = source
-    return [Task(source, options.output / name) for name, source in outputs.items()]
+            raise SettingsError(f"{outputs[name]} and {case}: both would be written to {name}")
+        outputs[name] = case
+        tasks.append(Task(case.name, tuple(sources), options.output / name))
+    return tasks
 
 
 def _check_outputs(options: argparse.Namespace, tasks: list[Task], *, single: bool) -> None:
@@ -292,24 +357,29 @@ def _check_outputs(options: argparse.Namespace, tasks: list[Task], *, single: bo
     is_new = not single and not folder.exists()
     if is_new:
         check_folder(folder.parent)
-    inputs = [task.source for task in tasks]
+    inputs = [source for task in tasks for source in task.sources]
     if options.model is not None:
         inputs.append(zoo.find(options.model))
     names = names_format(options)
-    outputs = [path for task in tasks for path in (task.output, task.record)]
-    outputs += [names_path(task.output, names) for task in tasks if names]
-    check_distinct(outputs + extras)
-    allowed = {"overwrite": options.overwrite, "inputs": inputs}
+    check_distinct([path for task in tasks for path in task.files(names)] + extras)
+    mine = frozenset[Path]().union(*(_claimed(task, options) for task in tasks))
+
+    def allowed(path: Path) -> dict[str, Any]:
+        return {"overwrite": options.overwrite or path.absolute() in mine, "inputs": inputs}
+
+    to_do = [task for task in tasks if not _was_done(task, options)]
+    if single and not to_do:
+        return
     for path in volumes:
-        check_output(path, **allowed)
+        check_output(path, **allowed(path))
     if options.report is not None:
-        check_file(options.report, **allowed)
+        check_file(options.report, **allowed(options.report))
     if is_new:
         folder.mkdir()
-    for task in tasks:
-        check_output(task.output, **allowed)
-        check_file(task.record, **allowed)
-        check_names(task.output, names, **allowed)
+    for task in to_do:
+        check_output(task.output, **allowed(task.output))
+        check_file(task.record, **allowed(task.record))
+        check_names(task.output, names, **allowed(task.files(names)[-1]))
         if task.partial.exists() and not (options.resume or options.overwrite):
             raise OutputError(
                 f"{task.partial}: an unfinished run lies there; --resume goes on with it,"
@@ -317,15 +387,28 @@ def _check_outputs(options: argparse.Namespace, tasks: list[Task], *, single: bo
             )
 
 
-def _write(result: Segmentation, task: Task, options: argparse.Namespace) -> None:
+def _was_done(task: Task, options: argparse.Namespace) -> bool:
+    """Tell whether an earlier run wrote all that is asked for."""
+    extras = filter(None, (options.probabilities, options.uncertainty, options.report))
+    return options.resume and task.is_done and all(path.exists() for path in extras)
+
+
+def _claimed(task: Task, options: argparse.Namespace) -> frozenset[Path]:
+    """Return the outputs that a run which goes on had begun to write."""
+    return Partial(task.partial).claimed() if options.resume else frozenset()
+
+
+def _write(result: Segmentation, task: Task, options: argparse.Namespace, partial: Partial) -> None:
     """Write what was found and the record of the run, the labels last but for it."""
-    started = time.monotonic()
+    started, names = time.monotonic(), names_format(options)
+    overwrite = options.overwrite or bool(_claimed(task, options))
+    extras = (options.probabilities, options.uncertainty, options.report)
+    partial.claim([*task.files(names), *filter(None, extras)])
     if result.probabilities is not None:
-        write_volume(result.probabilities, options.probabilities, overwrite=options.overwrite)
+        write_volume(result.probabilities, options.probabilities, overwrite=overwrite)
     if result.uncertainty is not None:
-        write_shares(result.uncertainty, options.uncertainty, overwrite=options.overwrite)
-    names = names_format(options)
-    write_labels(result.labels, task.output, overwrite=options.overwrite, names=names)
+        write_shares(result.uncertainty, options.uncertainty, overwrite=overwrite)
+    write_labels(result.labels, task.output, overwrite=overwrite, names=names)
     seconds = dict(result.report["seconds"])
     for stage in ("write", "total"):  # the slabs of the run, and now whole files
         seconds[stage] = round(seconds[stage] + time.monotonic() - started, 3)
@@ -337,5 +420,5 @@ def _write(result: Segmentation, task: Task, options: argparse.Namespace) -> Non
     }
     text = json.dumps(report, indent=1) + "\n"
     for path in filter(None, (task.record, options.report)):
-        with replacing(path, overwrite=options.overwrite) as temporary:
+        with replacing(path, overwrite=overwrite) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -148,8 +148,7 @@ def write_labels(
     """
     checked = _check_output(labels, path, overwrite=overwrite)
     named = named_labels(labels)
-    inputs = [] if labels.path is None else [labels.path]
-    table = check_names(path, names if named else None, overwrite=overwrite, inputs=inputs)
+    table = check_names(path, names if named else None, overwrite=overwrite, inputs=labels.files)
     voxels, dtype = _narrowed(labels)
     write_file(voxels, labels, checked, Stored(dtype), overwrite=overwrite)
     if names and table:
@@ -265,8 +264,7 @@ def _narrowed(labels: Volume) -> tuple[Voxels, np.dtype[Any]]:
 
 
 def _check_output(volume: Volume, path: AnyPath, *, overwrite: bool) -> Path:
-    inputs = [] if volume.path is None else [volume.path]
-    return check_output(path, overwrite=overwrite, inputs=inputs)
+    return check_output(path, overwrite=overwrite, inputs=volume.files)
 
 
 def _checked_format(path: Path) -> Format:

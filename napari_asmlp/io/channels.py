@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from napari_asmlp.errors import VolumeError
-from napari_asmlp.io.formats import base_name
+from napari_asmlp.errors import CHOOSE_ONE, GridError, VolumeError
+from napari_asmlp.io import read_volume, volumes_in
+from napari_asmlp.io.formats import AnyPath, base_name
+from napari_asmlp.io.joined import JoinedArray
 from napari_asmlp.io.planes import each_plane
 from napari_asmlp.volume import Volume
 
@@ -23,6 +26,12 @@ def channel_of(path: Path) -> tuple[str, int] | None:
     """
     match = re.fullmatch(r"(.+)_(\d{4})", base_name(path))
     return None if match is None else (match[1], int(match[2]))
+
+
+def case_name(path: Path) -> str:
+    """Return the name of the case that a file is a channel of, or that of the file."""
+    found = channel_of(path)
+    return path.name if found is None else found[0]
 
 
 def check_channels(name: str, paths: Iterable[Path], count: int | None = None) -> tuple[Path, ...]:
@@ -80,17 +89,107 @@ def content_hash(images: Sequence[Volume]) -> str:
     return digest.hexdigest()
 
 
-def stacked(channels: Sequence[Volume]) -> Volume:
-    """Return an image of its channels, on one grid; raises `VolumeError` where one holds several.
+def joined(channels: Sequence[Volume]) -> Volume:
+    """Return an image of its channels, in their order; no voxel is read.
 
     One volume, of any number of channels, is returned as it is.
+
+    Parameters
+    ----------
+    channels : (i, j, k) each, one at least
+
+    Raises
+    ------
+    VolumeError
+        Where one of several holds several volumes.
+    GridError
+        Where they lie on different grids; both are named.
     """
+    first = channels[0]
     if len(channels) == 1:
-        return channels[0]
-    if many := [volume for volume in channels if volume.channels > 1]:
-        raise VolumeError(
-            f"{many[0].path}: holds {many[0].channels} volumes, but is one channel of"
-            f" {len(channels)}; --volume N chooses one of them"
-        )
-    voxels = np.stack([volume.array() for volume in channels], axis=-1)
-    return Volume(voxels, channels[0].grid, path=channels[0].path)
+        return first
+    for volume in channels:
+        if volume.channels > 1:
+            raise VolumeError(
+                f"{volume.name}: holds {volume.channels} volumes, but is one channel of"
+                f" {len(channels)}: {CHOOSE_ONE}"
+            )
+        if not volume.grid.same_as(first.grid):
+            raise GridError(
+                f"{volume.path or volume.name} and {first.path or first.name} are channels of one"
+                f" image, but lie on different grids ({volume.grid.difference(first.grid)})"
+            )
+    paths = tuple(volume.path for volume in channels if volume.path is not None)
+    return replace(
+        first,
+        data=JoinedArray(tuple(volume.data for volume in channels)),
+        channel_paths=paths if len(paths) == len(channels) else (),
+        notes=tuple(note for volume in channels for note in volume.notes),
+    )
+
+
+def read_channels(paths: Sequence[AnyPath], *, volume: int | None = None) -> Volume:
+    """Open an image that has a file for each channel, or one file with all of them.
+
+    Parameters
+    ----------
+    paths : in the order of the channels, one at least
+    volume : which one of each 4D file, from 0
+
+    Raises
+    ------
+    AsmlpError
+        As of `read_volume` and `joined`.
+    """
+    return joined([read_volume(path, volume=volume) for path in paths])
+
+
+def read_case(name: str, paths: Sequence[Path], count: int, *, volume: int | None = None) -> Volume:
+    """Open the image of a case for a model that takes so many channels.
+
+    One file alone is taken as it is: it may hold all channels.
+
+    Parameters
+    ----------
+    name : of the case
+    paths : its files, of which several are named as nnU-Net names channels
+    count : of channels
+    volume : which one of each 4D file, from 0
+
+    Raises
+    ------
+    AsmlpError
+        As of `check_channels` and `read_channels`.
+    """
+    whole = paths if len(paths) == 1 else check_channels(name, paths, count)
+    return read_channels(whole, volume=volume)
+
+
+def cases_of(paths: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Return the files of each case: those of all its channels, where names have them as nnU-Net.
+
+    Channels that lie beside a file belong to its case, whether they are among `paths` or not.
+
+    Returns
+    -------
+    dict of Path to list of Path
+        In the order of `paths`. The key of a case is ``FOLDER/CASE`` without a suffix, or the file
+        itself where its name has no channel.
+    """
+    cases: dict[Path, list[Path]] = {}
+    for path in paths:
+        found = channel_of(path)
+        if found is None:
+            cases[path] = [path]
+        elif (key := path.with_name(found[0])) not in cases:
+            cases[key] = beside(path)
+    return cases
+
+
+def beside(path: Path) -> list[Path]:
+    """Return the files in the folder of a file that nnU-Net takes for channels of the same case."""
+    found = channel_of(path)
+    if found is None or not path.parent.is_dir():
+        return [path]
+    same = (each for each in volumes_in(path.parent) if (channel_of(each) or "")[:1] == found[:1])
+    return list(same) or [path]

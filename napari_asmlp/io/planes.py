@@ -11,6 +11,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_asmlp.io.joined import JoinedArray
 from napari_asmlp.io.stored import StoredArray, check_rest, unreadable
 from napari_asmlp.volume import Voxels
 
@@ -38,6 +39,8 @@ def open_planes(data: Voxels, first: int = 0) -> Planes:
     """
     if isinstance(data, StoredArray):
         return _StoredPlanes(data, first)
+    if isinstance(data, JoinedArray):
+        return _JoinedPlanes(data, first)
     return _ArrayPlanes(data, first)
 
 
@@ -53,6 +56,8 @@ def each_plane(data: Voxels) -> Iterator[NDArray[Any]]:
 def _channels(data: Voxels) -> list[Voxels]:
     if len(data.shape) == 3:
         return [data]
+    if isinstance(data, JoinedArray):
+        return list(data.channels)
     if isinstance(data, StoredArray):
         return [data.channel(n) for n in range(data.shape[3])]
     array = np.asarray(data)
@@ -74,6 +79,30 @@ class _ArrayPlanes:
 
     def close(self) -> None:
         pass
+
+
+class _JoinedPlanes:
+    """Planes of channels that are arrays of their own."""
+
+    def __init__(self, array: JoinedArray, first: int) -> None:
+        with ExitStack() as stack:
+            self._channels: list[Planes] = []
+            for channel in array.channels:
+                planes = open_planes(channel, first)
+                stack.callback(planes.close)
+                self._channels.append(planes)
+            self._dtype, self._stack = array.dtype, stack.pop_all()
+
+    def read(self, count: int) -> NDArray[Any]:
+        parts = [channel.read(count) for channel in self._channels]
+        return np.stack(parts, axis=-1).astype(self._dtype, copy=False)
+
+    def check_rest(self) -> None:
+        for channel in self._channels:
+            channel.check_rest()
+
+    def close(self) -> None:
+        self._stack.close()
 
 
 class _StoredPlanes:

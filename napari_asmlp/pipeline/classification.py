@@ -13,7 +13,7 @@ import torch
 
 from napari_asmlp import zoo
 from napari_asmlp.devices import resolve_device
-from napari_asmlp.errors import SettingsError
+from napari_asmlp.errors import CHOOSE_ONE, SettingsError
 from napari_asmlp.inference import enough_memory
 from napari_asmlp.io import read_volume
 from napari_asmlp.model import Classifier, ClassifierCard
@@ -233,8 +233,8 @@ def check_channels(volume: Volume, card: ClassifierCard) -> None:
     expected = card.in_channels - card.input.shape_channels
     if card.input.what != "mask" and volume.channels != expected:
         raise SettingsError(
-            f"{volume.name} has {volume.channels} channels, model {card.name!r} takes {expected}:"
-            " choose one of a 4D file with --volume N"
+            f"{volume.name}: has {volume.channels} channels, model {card.name!r} takes {expected}:"
+            f" {CHOOSE_ONE if expected == 1 else 'put all of them into one 4D file'}"
         )
 
 

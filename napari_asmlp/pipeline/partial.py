@@ -23,12 +23,12 @@ from napari_asmlp.io.planes import each_plane
 from napari_asmlp.io.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from napari_asmlp.pipeline.plan import Plan
     from napari_asmlp.volume import Volume
 
-_JOURNAL = "run.json"
+_JOURNAL, _CLAIMED = "run.json", "outputs.json"
 _ARRAYS = ("labels", "probabilities", "uncertainty")
 Identity = dict[str, str]
 
@@ -134,6 +134,20 @@ class Partial:
         with replacing(self._journal, overwrite=True) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
+    def claim(self, outputs: Iterable[Path]) -> None:
+        """Take down which files the run is about to write, before it writes the first of them."""
+        content = json.dumps([str(path.absolute()) for path in outputs], indent=1)
+        with replacing(self.folder / _CLAIMED, overwrite=True) as temporary:
+            temporary.write_text(content + "\n", encoding="utf-8")
+
+    def claimed(self) -> frozenset[Path]:
+        """Return the files that a run was about to write when it was killed; none else."""
+        try:
+            content = json.loads((self.folder / _CLAIMED).read_text(encoding="utf-8"))
+            return frozenset(map(Path, content))
+        except (OSError, ValueError, TypeError, RecursionError):
+            return frozenset()  # what is not known to be of the run is not replaced
+
     def remove(self) -> None:
         """Delete what lies in the folder, and the folder if nothing else does.
 
@@ -143,8 +157,8 @@ class Partial:
             If something else does, or the system refuses.
         """
         try:
-            for file in (self._journal, *(self.folder / f"{name}.raw" for name in _ARRAYS)):
-                file.unlink(missing_ok=True)
+            for file in (_JOURNAL, *(f"{name}.raw" for name in _ARRAYS), _CLAIMED):
+                (self.folder / file).unlink(missing_ok=True)
             if self.folder.exists():
                 self.folder.rmdir()
         except OSError as error:
@@ -166,9 +180,10 @@ def identity_of(volume: Volume, plan: Plan, described: Mapping[str, Any]) -> Ide
     chosen = dict(described["settings"])
     for planned in ("memory", "precision", "device", "compiled"):  # which show in the plan
         chosen.pop(planned)
-    file = described["input"]
+    file, channels = described["input"], described["channels"]
+    hashes = [each["hash"] for each in channels] if channels else [file["hash"]] if file else []
     return {
-        "input": _content_hash(volume) if file is None else file["hash"],
+        "input": " ".join(hashes) or _content_hash(volume),
         "voxels": f"{volume.data.dtype} {tuple(volume.data.shape)}",
         "offset": str(getattr(volume.data, "offset", 0)),
         "grid": str(volume.grid.affine.tolist()),

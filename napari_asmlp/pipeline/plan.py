@@ -14,7 +14,7 @@ from napari_asmlp.devices import (
     resolve_device,
     resolve_precision,
 )
-from napari_asmlp.errors import SettingsError, VolumeError
+from napari_asmlp.errors import CHOOSE_ONE, SettingsError, VolumeError
 from napari_asmlp.grid import Grid, Region, Triple
 from napari_asmlp.inference import Engine, InferenceSettings, engine_of
 from napari_asmlp.networks.asmlp import Asmlp
@@ -223,13 +223,23 @@ def check_fit(volume: Volume, model: Model, settings: SegmentSettings) -> None:
     if volume.kind == "labels":
         raise VolumeError(f"{volume.name}: holds labels; segment the image they belong to")
     if volume.channels != card.in_channels:
+        advice = (
+            CHOOSE_ONE
+            if card.in_channels == 1
+            else "give a file for each, by segment([FILE, FILE], ...) or --channels FILE,FILE, or"
+            " name them CASE_0000, CASE_0001, ..."
+        )
         raise SettingsError(
-            f"{volume.name} has {volume.channels} channels, model {card.name!r} takes"
-            f" {card.in_channels}: choose one of a 4D file with --volume N"
+            f"{volume.name}: has {_channels(volume.channels)}, model {card.name!r} takes"
+            f" {_channels(card.in_channels)}: {advice}"
         )
     if settings.region is not None:
         Region.parse(str(settings.region), volume.grid.shape)
     check_extent(volume, card, settings)
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
 
 
 def check_extent(volume: Volume, card: Card, settings: SegmentSettings) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -17,6 +17,7 @@ import torch
 from napari_asmlp import zoo
 from napari_asmlp.inference import Step, engine_of, enough_memory, iter_slabs
 from napari_asmlp.io import read_volume
+from napari_asmlp.io.channels import joined
 from napari_asmlp.model import AnyModel, Model, segmenter
 from napari_asmlp.pipeline.outputs import Outputs
 from napari_asmlp.pipeline.partial import Partial
@@ -96,7 +97,7 @@ class Segmentation:
 
 
 def segment(
-    volume: Volume | str | os.PathLike[str],
+    volume: Volume | str | os.PathLike[str] | Sequence[Volume | str | os.PathLike[str]],
     model: AnyModel | str | os.PathLike[str] = "hippocampus",
     settings: SegmentSettings | None = None,
 ) -> Volume:
@@ -104,7 +105,7 @@ def segment(
 
     Parameters
     ----------
-    volume : a volume, or the file of one
+    volume : a volume, the file of one, or several of these: its channels, in their order
     model : a model, its name, or its file
     settings : by default those of `SegmentSettings`
 
@@ -119,11 +120,11 @@ def segment(
     AsmlpError
         Where volume, model and settings do not go together, or one of them is unusable.
     """
-    if not isinstance(volume, Volume):
-        volume = read_volume(volume)
+    channels = [volume] if isinstance(volume, Volume | str | os.PathLike) else volume
+    image = joined([v if isinstance(v, Volume) else read_volume(v) for v in channels])
     if not isinstance(model, Model):
         model = zoo.load(model)
-    return finish(iter_segment(volume, segmenter(model), settings or SegmentSettings())).labels
+    return finish(iter_segment(image, segmenter(model), settings or SegmentSettings())).labels
 
 
 def finish(work: Generator[Progress, None, Segmentation]) -> Segmentation:

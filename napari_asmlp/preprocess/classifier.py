@@ -25,7 +25,7 @@ import numpy as np
 from edt import edt
 
 from napari_asmlp.card import Measurement, Preprocessing
-from napari_asmlp.errors import GridError, SettingsError, VolumeError
+from napari_asmlp.errors import CHOOSE_ONE, GridError, SettingsError, VolumeError
 from napari_asmlp.grid import Region
 from napari_asmlp.preprocess.fills import cleaner_of
 from napari_asmlp.preprocess.framing import Frame, make_frame
@@ -271,7 +271,7 @@ def _shape_of(array: NDArray[Any], name: str) -> NDArray[np.bool_]:
     """Return where a volume is not 0 (nor NaN); raises unless it has one value beside 0."""
     mask: NDArray[np.bool_] = (array != 0) & (array == array)
     if array.ndim == 4:
-        raise SettingsError(f"{name}: holds {array.shape[3]} volumes; choose one with --volume N")
+        raise SettingsError(f"{name}: holds {array.shape[3]} volumes: {CHOOSE_ONE}")
     inside = array[mask]
     if not inside.size:
         raise VolumeError(f"{name}: is empty: no voxel of it is set")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_asmlp.errors import AsmlpError, GridError, VolumeError
 from napari_asmlp.io import read_volume
-from napari_asmlp.io.channels import content_hash, stacked
+from napari_asmlp.io.channels import content_hash, joined
 from napari_asmlp.project.content import Corrected, Project, ProjectVolume
 from napari_asmlp.volume import Volume
 
@@ -48,19 +48,14 @@ def open_image(entry: ProjectVolume) -> Volume:
     """
     try:
         channels = [read_volume(path, volume=entry.volume) for path in entry.images]
-        for channel in channels:
-            if not channel.grid.same_as(channels[0].grid):
-                raise GridError(
-                    f"{channel.path} and {channels[0].path} lie on different grids"
-                    f" ({channel.grid.difference(channels[0].grid)})"
-                )
+        image = joined(channels)
         if content_hash(channels) != entry.hash:
             names = ", ".join(str(path) for path in entry.images)
             raise VolumeError(
                 f"{names}: holds other voxels than when the project was saved; bring the old file"
                 " back, or take the volume out and add it anew"
             )
-        return stacked(channels)
+        return image
     except AsmlpError as error:
         raise type(error)(f"volume {entry.name!r}: {error}") from error
 

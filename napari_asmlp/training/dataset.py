@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.io import base_name, check_volumes, read_volume, volumes_in
 from napari_asmlp.io.bids import is_bids
-from napari_asmlp.io.channels import channel_of, check_channels, content_hash, stacked
+from napari_asmlp.io.channels import channel_of, check_channels, content_hash, joined
 from napari_asmlp.volume import Volume
 
 IGNORED = 255  # among classes: nobody annotated the voxel
@@ -178,7 +178,7 @@ def examined(cases: Sequence[Case]) -> Iterator[Case]:
         if channels != (expected := expected or channels):
             raise VolumeError(
                 f"{case.images[0]}: {channels} channels, but {cases[0].images[0].name} has"
-                f" {expected}; a model takes one number of them (--volume N chooses one of 4D)"
+                f" {expected}; a model takes one number of them"
             )
         yield replace(case, hash=content_hash(images))
 
@@ -193,7 +193,7 @@ def read_case(case: Case) -> tuple[Volume, Volume]:
                 f"{volume.path} and its labels {labels.path} lie on different grids"
                 f" ({volume.grid.difference(labels.grid)})"
             )
-    return stacked(channels), labels
+    return joined(channels), labels
 
 
 def class_indices(labels: Volume, table: LabelTable) -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from napari_asmlp.errors import AsmlpError, GridError, SettingsError
 from napari_asmlp.grid import Grid, Orientation
 from napari_asmlp.io import base_name
+from napari_asmlp.io.channels import beside, case_name, read_case
 from napari_asmlp.viewer.colours import label_look
 from napari_asmlp.viewer.view.contrast import automatic
 from napari_asmlp.volume import Kind, Volume
@@ -119,17 +120,24 @@ def volume_of(layer: Image | Labels) -> Volume:
 
 
 def volume_with_channels(layer: Image, channels: int) -> Volume:
-    """Return the volume a layer shows, with all channels of its file if a model takes several.
+    """Return the volume a layer shows, with all channels of it if a model takes several.
+
+    They are those of its file, or those that lie beside its file, named as nnU-Net names channels.
 
     Raises
     ------
     SettingsError
         If the layer is no volume.
+    VolumeError, GridError
+        If the files of its channels cannot be opened, or do not fit together.
     """
     whole = layer.metadata.get(_ALL_CHANNELS)
     if channels > 1 and isinstance(whole, Volume) and _source(layer) is not None:
         return whole
-    return volume_of(layer)
+    volume = volume_of(layer)
+    if channels > 1 and volume.path is not None and len(files := beside(volume.path)) > 1:
+        return read_case(case_name(volume.path), files, channels)
+    return volume
 
 
 def labels_on(

@@ -122,7 +122,7 @@ def test_a_link_to_nothing_in_a_folder_is_named(call, files):
         (files / folder / "b.nii.gz").symlink_to("../gone/b.nii.gz")
     status, _, err = call("segment", "in", "--model", "m.safetensors", "-o", "out")
     assert status == 1 and "1 of 2" in err and "b.nii.gz: is a link" in err
-    assert sorted(content(files / "out")) == ["a.nii.gz", "a.nii.gz.json"]
+    assert sorted(content(files / "out")) == ["a.labels.txt", "a.nii.gz", "a.nii.gz.json"]
     status, out, err = call("evaluate", "found", "wanted")
     assert (status, out) == (2, "") and "b.nii.gz: is a link" in err
 
@@ -428,13 +428,57 @@ def test_a_folder_goes_on_with_what_is_not_done(call, files):
         (files / "in" / name).write_bytes((files / "scan.nii.gz").read_bytes())
     words = ("segment", "in", "--model", "m.safetensors", "-o", "out")
     assert call(*words)[0] == 0
-    (files / "out" / "b.nii.gz").unlink()
-    (files / "out" / "b.nii.gz.json").unlink()
+    for name in ("b.nii.gz", "b.nii.gz.json", "b.labels.txt"):
+        (files / "out" / name).unlink()
     before = (files / "out" / "a.nii.gz.json").read_bytes()
     assert call(*words)[0] == 2
-    assert call(*words, "--resume")[0] == 0
+    status, _, err = call(*words, "--resume")
+    assert status == 0 and "1 of 2 volumes were done before" in err
     assert (files / "out" / "a.nii.gz.json").read_bytes() == before
     assert (files / "out" / "b.nii.gz").exists()
+
+
+class Killed(BaseException):
+    """The end of the process."""
+
+
+@pytest.mark.parametrize("written", range(5))
+def test_a_run_that_was_killed_between_its_outputs_goes_on(call, files, monkeypatch, written):
+    """Probabilities, labels, names, record and report, one after the other."""
+    words = (*SEGMENT, "l.nii.gz", "--probabilities", "p.nii.gz", "--report", "r.json")
+    replace, made = Path.replace, []
+
+    def killed(self, target):
+        if Path(target).parent.suffix != ".partial":
+            if len(made) == written:
+                raise Killed
+            made.append(target)
+        return replace(self, target)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Path, "replace", killed)
+        call(*words)
+    assert call(*words)[0] == 2  # nothing is replaced unasked
+    assert call(*words, "--resume")[0] == 0
+    outputs = {"l.labels.txt", "l.nii.gz", "l.nii.gz.json", "p.nii.gz", "r.json"}
+    assert content(files).keys() == outputs | {"m.safetensors", "scan.nii.gz", "truth.nii.gz"}
+    status, _, err = call(*words, "--resume")
+    assert status == 0 and "1 of 1 volumes were done before" in err
+
+
+def test_resume_replaces_nothing_that_the_run_did_not_make(call, files):
+    (files / "p.nii.gz").write_bytes(b"of the user")
+    status, _, err = call(*SEGMENT, "l.nii.gz", "--probabilities", "p.nii.gz", "--resume")
+    assert status == 2 and "p.nii.gz: exists already" in err
+    assert (files / "p.nii.gz").read_bytes() == b"of the user"
+
+
+def test_a_run_that_was_done_is_not_done_again(call, files):
+    assert call(*SEGMENT, "l.nii.gz", "--resume")[0] == 0
+    before = content(files)
+    status, _, err = call(*SEGMENT, "l.nii.gz", "--resume")
+    assert status == 0 and "1 of 1 volumes were done before" in err
+    assert content(files) == before
 
 
 def test_tta_and_uncertainty(call, files):
