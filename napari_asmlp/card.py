@@ -23,6 +23,7 @@ LabelValue = Annotated[int, pydantic.Field(ge=1, le=65535)]
 WindowSide = Annotated[int, pydantic.Field(ge=1, le=2048)]
 AxisCodes = Annotated[str, pydantic.Field(pattern=r"^[RLAPSI]{3}$")]
 Place = Literal["fixed", "anywhere"]
+Activation = Literal["softmax", "sigmoid"]  # of labels that exclude each other, or overlap
 Margin = Annotated[float, pydantic.Field(ge=0, le=2)]
 
 
@@ -204,7 +205,7 @@ class Card(BaseCard):
     network: AsmlpConfig
     window: tuple[WindowSide, WindowSide, WindowSide]
     architecture: Literal["asmlp"] = "asmlp"
-    activation: Literal["softmax", "sigmoid"] = "softmax"
+    activation: Activation = "softmax"
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     field_of_view_mm: tuple[Millimetres, Millimetres, Millimetres] | None = None
     place: Place = "fixed"

@@ -187,6 +187,15 @@ def test_other_labels_get_a_head_of_their_own(job, tmp_path):
     np.testing.assert_allclose(mine[name], theirs[name], atol=1e-3)
 
 
+def test_outputs_of_regions_are_not_taken_for_those_of_labels(job, tmp_path):
+    """As many outputs, but each with a sigmoid of its own."""
+    start = small_model(activation="sigmoid", labels=small_labels(3))
+    path = save_model(start, tmp_path / "start.safetensors")
+    progress, _ = run(replace(job, init=str(path)))
+    head = "head.0.weight, head.0.bias, head.1.weight, head.1.bias"
+    assert notes(progress)[0].endswith(f"; new: {head}")
+
+
 def small_labels(count):
     from napari_asmlp.zoo import label_table
 

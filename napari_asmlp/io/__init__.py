@@ -6,6 +6,7 @@ through a temporary file, so that an output is whole or absent, and no input is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -269,8 +270,12 @@ def _check_output(volume: Volume, path: AnyPath, *, overwrite: bool) -> Path:
 
 def _checked_format(path: Path) -> Format:
     """Return the format of a file that is there, is not empty, and has a known name."""
-    format_ = format_of(path)
-    for file in files_of(path):
+    format_, files = format_of(path), files_of(path)
+    for file, other in zip(files, reversed(files), strict=True):
+        if other.exists() and not os.path.lexists(file):
+            raise VolumeError(
+                f"{file}: is not there, but its other half {other.name} is; bring both together"
+            )
         _check_there(file)
     if format_ is None:
         raise VolumeError(f"{path}: is of no known format; known are {KNOWN}")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_asmlp.card import Place
+from napari_asmlp.card import Activation, Place
 from napari_asmlp.devices import emulation_note, resolve_device
 from napari_asmlp.errors import AsmlpError, OutputError, SettingsError
 from napari_asmlp.inference import enough_memory
@@ -26,7 +26,7 @@ from napari_asmlp.pipeline.scoring import score, scored_model
 from napari_asmlp.pipeline.train_plan import TrainPlan, check_data, make_train_plan, prepare_samples
 from napari_asmlp.provenance import now, peak_memory, versions
 from napari_asmlp.training.claims import Claims
-from napari_asmlp.training.dataset import Case
+from napari_asmlp.training.dataset import Case, LabelTable
 from napari_asmlp.training.folds import all_folds
 from napari_asmlp.training.layout import place_of
 from napari_asmlp.training.logs import Logs, LogWriter
@@ -149,7 +149,7 @@ def _train(job: TrainJob) -> Generator[TrainProgress | Stage, None, Trained]:
     place, why = place_of(training, len(table.values))
     notes += _place_note(job.recipe, place, why)
     torch.manual_seed(job.recipe.seed)
-    network, note = _network(job.recipe, start, training[0].image.shape[0], table.outputs)
+    network, note = _network(job.recipe, start, training[0].image.shape[0], table)
     for text in [*notes, *note, *_precision_notes(job)]:
         yield Stage("preparing", 1, 1, text)
     if resume:
@@ -283,7 +283,7 @@ def _logged(
 
 
 def _network(
-    recipe: Recipe, start: Model | None, in_channels: int, out_channels: int
+    recipe: Recipe, start: Model | None, in_channels: int, table: LabelTable
 ) -> tuple[Asmlp, list[str]]:
     """Build the recipe's network, or that of the model to start from with its weights.
 
@@ -293,11 +293,17 @@ def _network(
     notes : what was taken over
     """
     config = recipe.network if start is None else start.card.network
-    network = Asmlp(replace(config, in_channels=in_channels, out_channels=out_channels))
+    network = Asmlp(replace(config, in_channels=in_channels, out_channels=table.outputs))
     if start is None:
         return network, []
     mine, theirs = network.state_dict(), start.network.state_dict()
-    fitting = {key: theirs[key] for key in mine if mine[key].shape == theirs[key].shape}
+    # Outputs of regions, which may overlap, mean something else than those of labels.
+    same_outputs = start.card.activation == _activation(table)
+    fitting = {
+        key: theirs[key]
+        for key in mine
+        if mine[key].shape == theirs[key].shape and (same_outputs or not key.startswith("head."))
+    }
     network.load_state_dict(mine | fitting)
     new = [key for key in mine if key not in fitting]
     note = f"begins with {len(fitting)} of {len(mine)} tensors of {start.card.name}"
@@ -308,6 +314,11 @@ def _network(
     ):
         note += "; its network is taken, not the recipe's"
     return network, [note]
+
+
+def _activation(table: LabelTable) -> Activation:
+    """Return what makes probabilities of a network's outputs."""
+    return "sigmoid" if table.regions else "softmax"
 
 
 def rounded(network: Asmlp) -> Asmlp:
@@ -341,7 +352,7 @@ def _card(job: TrainJob, plan: TrainPlan, network: Asmlp, place: Place) -> Card:
         summary=recipe.summary or f"{', '.join(names.values())} ({plan.dataset.name})",
         labels=label_table([name.lower() for name in names.values()], list(names)),
         network=network.config,
-        activation="sigmoid" if table.regions else "softmax",
+        activation=_activation(table),
         regions=table.regions,
         window=(window[0], window[1], window[2]),
         preprocessing=plan.preprocessing,

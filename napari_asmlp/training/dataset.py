@@ -178,7 +178,7 @@ def examined(cases: Sequence[Case]) -> Iterator[Case]:
         if channels != (expected := expected or channels):
             raise VolumeError(
                 f"{case.images[0]}: {channels} channels, but {cases[0].images[0].name} has"
-                f" {expected}; a model takes one number of them"
+                f" {expected}; a model takes one number of them; --volume N chooses one of 4D"
             )
         yield replace(case, hash=content_hash(images))
 
@@ -275,6 +275,12 @@ def _region_names(
             f"{index}: regions_class_order {order!r}: give {len(named)} different label values, one"
             f" for each of {', '.join(named)} in this order; a later one is written over an earlier"
         )
+    for value, (name, members) in zip(order, named.items(), strict=True):
+        if value not in members:
+            raise SettingsError(
+                f"{index}: regions_class_order {order!r}: {name!r} would be written as {value},"
+                f" which is none of its label values {list(members)}"
+            )
     return dict(zip(order, named, strict=True))
 
 

@@ -114,3 +114,53 @@ def test_a_damaged_table_of_names_is_only_warned_of(call, folder):
     status, rows, err = call()
     assert status == 0 and "names were left out: labels.labels.txt" in err
     assert rows[0]["name"] == "label 1"
+
+
+@pytest.fixture
+def several(folder):
+    """Two files of labels in a folder, and images of the same names in another."""
+    for room, source in (("found", "labels"), ("scans", "scan")):
+        (folder / room).mkdir()
+        for name in ("a", "b"):
+            content = (folder / f"{source}.nii.gz").read_bytes()
+            (folder / room / f"{name}.nii.gz").write_bytes(content)
+    return folder
+
+
+def measured(capsys, *words):
+    status = main(["measure", *words])
+    said = capsys.readouterr()
+    return status, list(csv.DictReader(StringIO(said.out))), said.err
+
+
+def test_a_folder_is_one_table_with_a_column_of_cases(several, capsys):
+    status, rows, _ = measured(capsys, "found", "--image", "scans")
+    assert status == 0 and next(iter(rows[0])) == "case"
+    assert [(row["case"], row["label"]) for row in rows] == [
+        (case, label) for case in "ab" for label in "13"
+    ]
+    _, (alone, *_), _ = measured(capsys, "labels.nii.gz", "--image", "scan.nii.gz")
+    assert {**rows[0], "case": None, "name": None} == {**alone, "case": None, "name": None}
+    files = ("found/b.nii.gz", "found/a.nii.gz")
+    assert [row["case"] for row in measured(capsys, *files, "--objects")[1]] == list("bbbaaa")
+
+
+def test_a_file_that_fails_among_several_is_named(several, capsys):
+    """As git-annex leaves it where the content was not fetched."""
+    (several / "found" / "b.nii.gz").unlink()
+    (several / "found" / "b.nii.gz").symlink_to("../gone")
+    status, rows, err = measured(capsys, "found")
+    assert status == 1 and {row["case"] for row in rows} == {"a"}
+    assert "b.nii.gz: failed: " in err and "is a link to a file that is not there" in err
+    assert measured(capsys, "found/b.nii.gz")[0] == 2
+
+
+def test_what_cannot_be_paired_is_refused(several, capsys):
+    (several / "scans" / "b.nii.gz").unlink()
+    for words, reason in (
+        (("found", "--image", "scans"), "no image in it is called b"),
+        (("found", "--image", "scan.nii.gz"), "give a folder with an image of the same name"),
+        (("found", "found/a.nii.gz"), "both are called a"),
+    ):
+        status, rows, err = measured(capsys, *words)
+        assert (status, rows) == (2, []) and reason in err and err.count("\n") == 1

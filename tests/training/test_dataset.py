@@ -203,6 +203,12 @@ def test_a_listed_file_outside_is_refused_from_within_the_data_set(folder, monke
             ),
             "2 different label values, one for each of a, b",
         ),
+        (
+            lambda f: break_index(
+                f, lambda c: c.update(labels={"a": [1, 2], "b": 2}, regions_class_order=[1, 3])
+            ),
+            r"'b' would be written as 3, which is none of its label values \[2\]",
+        ),
         (lambda f: break_index(f, lambda c: c["labels"].update(a=[0, 1])), "0 is background"),
         (lambda f: break_index(f, lambda c: c.update(labels={"a": 1, "b": 1})), "one number"),
         (lambda f: break_index(f, lambda c: c["training"].pop()), r"ball_3.*not listed"),
