@@ -7,8 +7,9 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_asmlp.errors import GridError, SettingsError
+from napari_asmlp.errors import GridError, SettingsError, VolumeError
 from napari_asmlp.grid import Grid
+from napari_asmlp.io import read_volume, write_volume
 from napari_asmlp.viewer.layers import (
     METADATA_KEY,
     check_same_grid,
@@ -99,6 +100,20 @@ def test_channels_become_layers_and_find_each_other_again():
     np.testing.assert_array_equal(volume_of(layers[1]).array(), NUMBERED + 100)
     assert volume_with_channels(layers[1], 1).channels == 1
     assert volume_with_channels(layers[1], 2).data is array
+
+
+def test_channels_in_files_of_their_own_are_found_beside_the_one_that_is_shown(tmp_path):
+    for channel in range(2):
+        volume = Volume(NUMBERED + 100 * channel, Grid(SHAPE, np.diag([1, 2, 3, 1])))
+        write_volume(volume, tmp_path / f"a_{channel:04}.nii.gz")
+    ((data, attributes, _),) = image_layer_data(read_volume(tmp_path / "a_0001.nii.gz"))
+    layer = Image(data, **attributes)
+    assert volume_with_channels(layer, 1).channels == 1
+    both = volume_with_channels(layer, 2)
+    np.testing.assert_array_equal(both.array(), np.stack([NUMBERED, NUMBERED + 100], axis=-1))
+    assert both.grid == volume_of(layer).grid
+    with pytest.raises(VolumeError, match="a_0002 of 3 channels of a is missing"):
+        volume_with_channels(layer, 3)
 
 
 def test_of_very_many_channels_the_first_is_shown():
