@@ -144,7 +144,7 @@ def test_what_does_not_go_together():
         classify(shifted, model_of("mask"), objects=cells())
     with pytest.raises(SettingsError, match="--objects"):
         classify(image(), model_of("object", 2))
-    with pytest.raises(SettingsError, match=r"two has 2 channels.*takes 1"):
+    with pytest.raises(SettingsError, match=r"two: has 2 channels.*takes 1"):
         classify(both, model_of("object", 2), objects=cells())
     with pytest.raises(SettingsError, match="no object of the value 5"):
         classify(image(), model_of("mask"), ClassifySettings(values=(5,)), cells())
