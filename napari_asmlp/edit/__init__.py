@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from napari_asmlp.edit.change import Change, Target
 from napari_asmlp.edit.islands import KeepLargestIsland, RemoveSmallIslands, SplitByWatershed
-from napari_asmlp.edit.shape import FillHoles, Grow, Shrink, Smooth
+from napari_asmlp.edit.shape import FillHoles, Grow, Hollow, Shrink, Smooth
 from napari_asmlp.edit.slices import CopySlice, InterpolateSlices
 from napari_asmlp.edit.tool import Tool
-from napari_asmlp.edit.values import ClipToRegion, GrowFromSeeds, Merge, Relabel
+from napari_asmlp.edit.values import ClipToRegion, GrowFromSeeds, Merge, Relabel, Threshold
 
 TOOLS: tuple[type[Tool], ...] = (
     KeepLargestIsland,
@@ -29,7 +29,9 @@ TOOLS: tuple[type[Tool], ...] = (
     Smooth,
     Grow,
     Shrink,
+    Hollow,
     InterpolateSlices,
+    Threshold,
     GrowFromSeeds,
     SplitByWatershed,
     Merge,
@@ -46,6 +48,7 @@ __all__ = [
     "FillHoles",
     "Grow",
     "GrowFromSeeds",
+    "Hollow",
     "InterpolateSlices",
     "KeepLargestIsland",
     "Merge",
@@ -55,5 +58,6 @@ __all__ = [
     "Smooth",
     "SplitByWatershed",
     "Target",
+    "Threshold",
     "Tool",
 ]

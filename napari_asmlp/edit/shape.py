@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import fill_voids
 import numpy as np
@@ -12,7 +12,7 @@ from edt import edt
 from numpy.typing import NDArray
 
 from napari_asmlp.edit.blocks import Surrounded, border_blocks
-from napari_asmlp.edit.change import Change, Labels, Mask, Target, padded, union
+from napari_asmlp.edit.change import Change, Labels, Mask, Target, padded, union, within
 from napari_asmlp.edit.tool import Scope, Tool, require_length
 
 Kernel = NDArray[np.float32]
@@ -134,6 +134,41 @@ class Shrink(Tool):
                 inside = part.labels == value
                 border = inside & (_depth(inside, self.mm, scope) <= self.mm * _ROUNDING)
                 draft.at(part.block)[border[part.inner]] = 0
+        return draft.change()
+
+
+@dataclass(frozen=True)
+class Hollow(Tool):
+    """Leave of a label a shell of an even thickness along its surface.
+
+    The border of the array is no surface: a label that it cuts is open there.
+
+    Parameters
+    ----------
+    thickness_mm
+        Between centres of voxels, Euclidean.
+    shell
+        Whether it lies inside the label, outside around it, or half on both sides.
+    """
+
+    title: ClassVar[str] = "Hollow"
+    thickness_mm: float = 2.0
+    shell: Literal["inside", "outside", "both"] = "inside"
+
+    def _change(self, scope: Scope) -> Change:
+        require_length(self.thickness_mm, "thickness")
+        outer = {"inside": 0.0, "outside": 1.0, "both": 0.5}[self.shell] * self.thickness_mm
+        inner = self.thickness_mm - outer
+        reach = scope.reach(outer)
+        draft = scope.draft(padded(union(scope.boxes().values()), reach, scope.window))
+        core = scope.has_label_to_edit(draft.new)
+        if outer:
+            grown = Grow(outer)._change(scope)
+            draft.at(grown.region)[grown.mask] = grown.values
+        if inner:
+            shell = Shrink(inner)._change(scope)
+            core[within(shell.region, draft.box)][shell.mask] = False
+        draft.new[core] = 0
         return draft.change()
 
 

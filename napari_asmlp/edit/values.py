@@ -15,6 +15,41 @@ from napari_asmlp.grid import Region
 
 
 @dataclass(frozen=True)
+class Threshold(Tool):
+    """Give a label all voxels of an intensity range of the image, be it empty or not.
+
+    Parameters
+    ----------
+    low, high
+        The range, both ends included, in the unit of the image.
+    replace
+        Whether the label loses what it has outside the range.
+    """
+
+    title: ClassVar[str] = "Threshold"
+    needs_image: ClassVar[bool] = True
+    low: float = 0.0
+    high: float = 100.0
+    replace: bool = False
+
+    def _change(self, scope: Scope) -> Change:
+        require(self.low <= self.high, f"range {self.low:g} to {self.high:g}: give low <= high")
+        value, draft = scope.target.value, scope.draft(scope.window)
+        if value is None:
+            raise SettingsError("all labels are chosen: choose the one to give the range to")
+        if scope.image is None:
+            raise SettingsError("this tool looks at the image: choose an image layer")
+        image = scope.image[scope.window]
+        for slab in slabs(draft.new):
+            here, new = image[slab], draft.new[slab]
+            in_range = (here >= self.low) & (here <= self.high)  # never where it is NaN
+            if self.replace:
+                new[(new == value) & ~in_range] = 0
+            new[in_range] = value
+        return draft.change()
+
+
+@dataclass(frozen=True)
 class GrowFromSeeds(Tool):
     """Grow a label through connected voxels (by faces) of an intensity range of the image.
 

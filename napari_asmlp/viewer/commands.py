@@ -36,20 +36,20 @@ from napari_asmlp.volume import Volume
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-_FILTER = f"Volumes ({' '.join('*' + f.suffix for f in FORMATS)});;All files (*)"
+VOLUME_FILTER = f"Volumes ({' '.join('*' + f.suffix for f in FORMATS)});;All files (*)"
 
 
 def new_labels_command() -> None:
     """Menu: empty labels on the grid of the current image."""
     with errors_shown():
-        new_labels(_viewer())
+        new_labels(viewer_of_command())
 
 
 def open_labels_command() -> None:
     """Menu: a file of labels, chosen in a dialog."""
     with errors_shown():
-        viewer = _viewer()
-        path, _ = QFileDialog.getOpenFileName(None, "Open labels", _folder(viewer), _FILTER)
+        viewer = viewer_of_command()
+        path, _ = QFileDialog.getOpenFileName(None, "Open labels", folder_of(viewer), VOLUME_FILTER)
         if path:
             open_labels(viewer, Path(path))
 
@@ -57,14 +57,14 @@ def open_labels_command() -> None:
 def export_labels_command() -> None:
     """Menu: the current labels as a file, in a dialog that stays in front of the window."""
     with errors_shown():
-        viewer = _viewer()
+        viewer = viewer_of_command()
         ExportDialog(viewer, current_labels(viewer), main_window()).open()
 
 
 def resample_command() -> None:
     """Menu: a volume onto the grid of an image, in a dialog."""
     with errors_shown():
-        viewer = _viewer()
+        viewer = viewer_of_command()
         current = current_of(viewer)
         selected = viewer.layers.selection.active
         open_resampling(viewer, current.labels if is_labels(selected) else current.image)
@@ -73,7 +73,7 @@ def resample_command() -> None:
 def plain_command() -> None:
     """Menu: a plain 3D layer of the selected one, such as a pyramid or a time series."""
     with errors_shown():
-        add_plain(_viewer())
+        add_plain(viewer_of_command())
 
 
 def planes_command() -> None:
@@ -81,7 +81,7 @@ def planes_command() -> None:
     from napari_asmlp.viewer.view.actions import toggle_planes  # which imports this
 
     with errors_shown():
-        toggle_planes(_viewer())
+        toggle_planes(viewer_of_command())
 
 
 def new_labels(viewer: ViewerModel) -> Labels:
@@ -161,14 +161,15 @@ def _check_has_image(viewer: ViewerModel, labels: Volume) -> None:
         )
 
 
-def _folder(viewer: ViewerModel) -> str:
+def folder_of(viewer: ViewerModel) -> str:
     """Return the folder of an open volume, where labels are likely to lie too."""
     sources = (layer.metadata.get(METADATA_KEY) for layer in reversed(viewer.layers))
     paths = (source.path for source in sources if isinstance(source, Volume))
     return str(next((path.parent for path in paths if path), Path.home()))
 
 
-def _viewer() -> ViewerModel:
+def viewer_of_command() -> ViewerModel:
+    """Return the viewer whose menu was used; raises a SettingsError where there is none."""
     viewer = napari.current_viewer()
     if viewer is None:
         raise SettingsError("open a napari window first")

@@ -66,6 +66,7 @@ SHORTCUTS = (
     Shortcut("Ctrl+Shift+Z", "redo", "Redo what was undone", _ANYWHERE),
     Shortcut("Ctrl+Return", "run", "Run the model", "the Segment panel is open"),
     Shortcut("Ctrl+.", "cancel", "Cancel what is being computed", _ANYWHERE),
+    Shortcut("Ctrl+Shift+F", "toggle_focus", "Hide the list of layers, or show it", _ANYWHERE),
     Shortcut("Shift+T", "toggle_planes", "Three planes, or one", _CANVAS),
     Shortcut("Shift+C", "toggle_crosshair", "Crosshair of the three planes", _CANVAS),
     Shortcut("Shift+O", "toggle_letters", "Anatomical letters at the edges", _CANVAS),

@@ -1,4 +1,4 @@
-"""Opening a result in a new napari window, with the Segment panel beside it."""
+"""Opening a result in a new napari window, with the workspace beside it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from napari_asmlp.io import read_volume
 from napari_asmlp.model import LabelEntry
 from napari_asmlp.viewer.camera import show_upright
 from napari_asmlp.viewer.layers import image_layer_data, labels_layer_data
+from napari_asmlp.viewer.panel import open_page
 
 
 def open_result(image: Path, labels: Path, entries: Iterable[LabelEntry]) -> napari.Viewer:
@@ -30,7 +31,7 @@ def open_result(image: Path, labels: Path, entries: Iterable[LabelEntry]) -> nap
     for axis, where in enumerate(layer.data.nonzero()):
         if where.size:
             viewer.dims.set_current_step(axis, round(float(where.mean())))
-    viewer.window.add_plugin_dock_widget("napari-asmlp", "Segment")  # which takes Ctrl+S, too
+    open_page(viewer, "segment")
     return viewer
 
 

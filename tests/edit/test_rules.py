@@ -17,7 +17,9 @@ ANY = {
     edit.Smooth: {"radius_mm": 3.0},
     edit.Grow: {"mm": 2.0},
     edit.Shrink: {"mm": 1.0},
+    edit.Hollow: {"thickness_mm": 1.5, "shell": "both"},
     edit.InterpolateSlices: {"axis": 1},
+    edit.Threshold: {"low": 0.0, "high": 1.0, "replace": True},
     edit.GrowFromSeeds: {"low": 0.0, "high": 1.0},
     edit.SplitByWatershed: {},
     edit.Merge: {"other": 2},
@@ -42,7 +44,8 @@ def patchwork():
 def test_menu_names_every_tool_once():
     assert list(ANY) == list(edit.TOOLS)
     assert len({tool.title for tool in edit.TOOLS}) == len(edit.TOOLS)
-    assert [tool for tool in edit.TOOLS if tool.needs_image] == [edit.GrowFromSeeds]
+    looking = [tool for tool in edit.TOOLS if tool.needs_image]
+    assert looking == [edit.Threshold, edit.GrowFromSeeds]
 
 
 @pytest.mark.parametrize("flat", [None, (0, 5), (1, 5), (2, 5)])
@@ -50,8 +53,8 @@ def test_menu_names_every_tool_once():
 @pytest.mark.parametrize("value", [1, None])
 @pytest.mark.parametrize("tool", ANY, ids=lambda tool: tool.__name__)
 def test_only_what_may_change_does(tool, value, overwrite, flat):
-    if tool is edit.Merge and value is None:
-        pytest.skip("it needs a label to merge into")
+    if tool in (edit.Merge, edit.Threshold) and value is None:
+        pytest.skip("it needs one label")
     if tool is edit.InterpolateSlices and flat and flat[0] != 1:
         pytest.skip("it runs across slices")
     labels, image = patchwork()
@@ -123,6 +126,8 @@ def test_wrong_targets_are_refused(tool, target, says):
         pytest.skip("it looks at other slices too")
     if tool in (edit.Merge, edit.Relabel) and target.value in (None, 2):
         pytest.skip("label 2 takes part")
+    if tool is edit.Threshold and (target.value is None or "empty" in says):
+        pytest.skip("it fills an empty label, and one at a time")
     with pytest.raises(SettingsError, match=says):
         tool(**settings)(labels, target, MM, labels)
 

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 from skimage.segmentation import expand_labels
 
-from napari_asmlp.edit import FillHoles, Grow, Shrink, Smooth, Target
+from napari_asmlp.edit import FillHoles, Grow, Hollow, Shrink, Smooth, Target
 from tests.edit.pictures import MM, edited, plane, shown, volume
 
 ONE = Target(1, None)
@@ -197,3 +197,32 @@ def test_smoothing_of_one_label_does_not_depend_on_the_box():
     labels[8:15, 15:20, 8:15] = 2
     small = after(Smooth(2), labels[2:22, 2:22, 2:22].copy())
     assert np.array_equal(after(Smooth(2), labels)[2:22, 2:22, 2:22], small)
+
+
+@pytest.mark.parametrize(
+    ("shell", "expected"),
+    [
+        ("inside", (".....", ".111.", ".1.1.", ".111.", ".....")),
+        ("outside", (".111.", "1...1", "1...1", "1...1", ".111.")),
+    ],
+)
+def test_a_shell_lies_inside_or_around(shell, expected):
+    labels = plane(".....", ".111.", ".111.", ".111.", ".....")
+    flat = Target(1, (0, 0))
+    assert shown(after(Hollow(1, shell), labels, flat)) == expected
+
+
+def test_a_shell_as_distances_say():
+    labels = np.zeros((30, 30, 30), np.uint8)
+    labels[5:25, 5:25, 5:25] = 1
+    outside = ndimage.distance_transform_edt(labels == 0, sampling=SPACING)
+    inside = ndimage.distance_transform_edt(labels, sampling=SPACING)
+    for shell, outer, inner in (("inside", 0, 3.2), ("outside", 3.2, 0), ("both", 1.6, 1.6)):
+        expected = (outside <= outer + 1e-6) & (inside <= inner + 1e-6)
+        found = after(Hollow(3.2, shell), labels, spacing=SPACING)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_shell_spares_other_labels():
+    labels = plane("112", "11.", "...")
+    assert shown(after(Hollow(1, "outside"), labels, Target(1, (0, 0)))) == ("..2", "..1", "11.")

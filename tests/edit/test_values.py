@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_asmlp.edit import ClipToRegion, GrowFromSeeds, Merge, Relabel, Target
+from napari_asmlp.edit import ClipToRegion, GrowFromSeeds, Merge, Relabel, Target, Threshold
 from napari_asmlp.errors import SettingsError
 from napari_asmlp.grid import Region
 from tests.edit.pictures import MM, edited, plane, shown, volume
@@ -97,3 +97,34 @@ def test_relabel(to, target, expected):
 )
 def test_clip_to_region(region, target, expected):
     assert shown(after(ClipToRegion(region), plane("1112.", ".2..."), target)) == expected
+
+
+@pytest.mark.parametrize(
+    ("tool", "target", "expected"),
+    [
+        (Threshold(4, 6), ONE, ("111..1", "1..2..")),
+        (Threshold(4, 6, replace=True), ONE, (".11..1", "...2..")),
+        (Threshold(4, 6), Target(1, None, overwrite=True), ("111..1", "1..1..")),
+        (Threshold(4, 6), Target(1, None, frozenset({2}), overwrite=True), ("111..1", "1..2..")),
+        (Threshold(4, 6), Target(3, None), ("133..3", "1..2..")),  # label 3 was empty
+    ],
+)
+def test_threshold_takes_what_is_in_the_range(tool, target, expected):
+    image = plane("945306", "000500").astype(float)
+    image[0, 0, 4] = np.nan
+    labels = plane("1.....", "1..2..")
+    assert shown(after(tool, labels, target, image)) == expected
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", ">i2", "f2", "f8"])
+def test_threshold_of_any_image(dtype):
+    image = plane("101", "010").astype(dtype)
+    assert shown(after(Threshold(0.5, 1), plane("...", "..."), image=image)) == ("1.1", ".1.")
+
+
+def test_threshold_needs_one_label_and_a_range():
+    image = plane("11")
+    with pytest.raises(SettingsError, match="choose the one to give the range to"):
+        Threshold()(plane("1."), EVERY, MM, image)
+    with pytest.raises(SettingsError, match="range 2 to 1: give low <= high"):
+        Threshold(2, 1)(plane("1."), ONE, MM, image)

@@ -35,7 +35,7 @@ from napari_asmlp.viewer.classify.run_row import RunRow
 from napari_asmlp.viewer.classify.saving import ask_path, save_as
 from napari_asmlp.viewer.classify.sources import Sources
 from napari_asmlp.viewer.classify.teach_box import TeachBox
-from napari_asmlp.viewer.panel import Panel
+from napari_asmlp.viewer.panel import Panel, open_page
 from napari_asmlp.viewer.region import region_box
 from napari_asmlp.viewer.settings import recall, remember
 
@@ -65,6 +65,7 @@ class MixerPanel(Panel):
         self._whole: tuple[Order, Item] | None = None  # of an image or a region
         self.picked = Picked(self._viewer, self)
         self.sources = Sources(self._viewer, self.current)
+        self._choosers += [self.sources.image_combo, self.sources.labels_combo]
         self.by_model = ModelBox(self._viewer, self._image)
         self.teach = TeachBox()
         self.running = RunRow()
@@ -307,11 +308,9 @@ class MixerPanel(Panel):
             self._show_record()
 
     def _open_measure(self) -> None:
-        window = getattr(self._viewer, "window", None)
-        if window is not None:
-            window.add_plugin_dock_widget("napari-asmlp", "Measure", tabify=True)
-            if self.picked.layer is not None:
-                self.current.choose(self.picked.layer)
+        open_page(self._viewer, "measure")
+        if self.picked.layer is not None:
+            self.current.choose(self.picked.layer)
 
     def _show_record(self) -> None:
         record = self.record

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
 
-from napari_asmlp.edit import Change, Relabel, Target, Tool
+from napari_asmlp.edit import Change, Relabel, Target, Threshold, Tool
 from napari_asmlp.edit.apart import Edit
 from napari_asmlp.edit.step import Step
 from napari_asmlp.errors import SettingsError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 AXIS_FIELD = "axis"
+_SAMPLED = 1_000_000  # voxels of an image that a threshold is found from
 
 
 @dataclass(frozen=True)
@@ -265,8 +267,11 @@ def shown_plane(layer: Labels, across: int | None, point: tuple[float, ...]) -> 
 def first_settings(wish: Wish) -> dict[str, Any]:
     """Return what a tool's fields begin with, where the slice shown says more than a default.
 
-    A tool with an axis works across the slice shown; slices that it counts begin with that one.
+    A tool with an axis works across the slice shown; slices that it counts begin with that one. A
+    threshold begins with what is bright.
     """
+    if wish.tool is Threshold and wish.image is not None:
+        return _bright(wish.image)
     if wish.tool is None or wish.across is None or AXIS_FIELD not in _field_names(wish.tool):
         return {}
     settings = {AXIS_FIELD: wish.across}
@@ -276,6 +281,22 @@ def first_settings(wish: Wish) -> dict[str, Any]:
         for ahead, name in enumerate(slice_fields(wish.tool)):
             settings[name] = min(max(0, shown + ahead), last)
     return settings
+
+
+def _bright(image: Image) -> dict[str, Any]:
+    """Return the range above Otsu's threshold, as `low` and `high`.
+
+    Otsu: A threshold selection method from gray-level histograms. IEEE transactions on systems,
+    man, and cybernetics 9 (1979) 62-66. Of a large image it looks at every n-th voxel.
+    """
+    if image.rgb or image.multiscale:
+        return {}
+    step = max(1, round((np.prod(image.data.shape) / _SAMPLED) ** (1 / image.ndim)))
+    some = np.asarray(image.data[(slice(None, None, step),) * image.ndim], np.float64)
+    some = some[np.isfinite(some)]
+    if not some.size or some.min() == some.max():
+        return {}
+    return {"low": float(threshold_otsu(some)), "high": float(some.max())}
 
 
 def axis_across(viewer: ViewerModel) -> int | None:

@@ -13,6 +13,7 @@ from napari_asmlp.edit import (
     FillHoles,
     Grow,
     GrowFromSeeds,
+    Hollow,
     InterpolateSlices,
     KeepLargestIsland,
     Merge,
@@ -21,15 +22,16 @@ from napari_asmlp.edit import (
     Shrink,
     Smooth,
     SplitByWatershed,
+    Threshold,
     Tool,
 )
 from napari_asmlp.viewer.shortcuts import hint
 
 GROUPS: dict[str, tuple[type[Tool], ...]] = {
     "Clean up": (KeepLargestIsland, RemoveSmallIslands, FillHoles, Smooth),
-    "Shape": (Grow, Shrink, SplitByWatershed, ClipToRegion),
+    "Shape": (Grow, Shrink, Hollow, SplitByWatershed, ClipToRegion),
     "Slices": (InterpolateSlices, CopySlice),
-    "Grow by the image": (GrowFromSeeds,),
+    "By the image": (Threshold, GrowFromSeeds),
     "Values": (Merge, Relabel),
 }
 _KEYS: dict[type[Tool], str] = {InterpolateSlices: "interpolate", CopySlice: "copy_forward"}

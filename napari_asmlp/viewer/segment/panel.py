@@ -24,7 +24,7 @@ from napari_asmlp.model import Card
 from napari_asmlp.pipeline import FieldOfViewError
 from napari_asmlp.viewer.commands import export_labels_command
 from napari_asmlp.viewer.layers import lies_on
-from napari_asmlp.viewer.panel import Panel
+from napari_asmlp.viewer.panel import Panel, open_page
 from napari_asmlp.viewer.region import RegionRow
 from napari_asmlp.viewer.segment.advanced import Advanced
 from napari_asmlp.viewer.segment.card import card_html, sizes_html, sizes_text
@@ -154,16 +154,14 @@ class SegmentPanel(Panel):
             self.status.setText("Stopping after this window…")
 
     def correct(self) -> None:
-        """Take up the brush in the labels of the last run, with the Edit labels panel beside."""
+        """Take up the brush in the labels of the last run, with the page Edit."""
         layer = self._result
         if layer is None or layer not in self._viewer.layers:
             show_error("The labels of the last run are gone: run again, or select other labels")
             return
         self._viewer.layers.selection.active = layer
         layer.mode = "paint"
-        window = getattr(self._viewer, "window", None)
-        if window is not None:
-            window.add_plugin_dock_widget("napari-asmlp", "Edit labels", tabify=True)
+        open_page(self._viewer, "edit")
 
     def _export(self) -> None:
         export_labels_command()

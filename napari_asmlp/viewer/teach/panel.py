@@ -58,6 +58,7 @@ class TeachPanel(Panel):
         self.course = Course(self._viewer, self)
         self.watch = Watch(self, lambda: self.course.labels.is_writing)
         self.sources = SourceBox(self._viewer, self._pair_of)
+        self._choosers.append(self.sources.image_combo)
         self.classes = ClassBox()
         self.running = RunRow()
         self.next = NextBox()

@@ -140,6 +140,12 @@ def run(viewer: ViewerModel) -> None:
     panel.run()
 
 
+def toggle_focus(viewer: ViewerModel) -> None:
+    """Hide napari's docks beside the canvas, or show them again."""
+    if not any(panel.toggle_focus() for panel in open_panels(viewer, Panel)):
+        raise SettingsError("open the AS-MLP workspace first: it has what is hidden")
+
+
 def cancel(viewer: ViewerModel) -> None:
     """Stop what runs: a model, or an edit that is being computed."""
     for panel in open_panels(viewer, Panel):

@@ -19,6 +19,7 @@ from napari_asmlp.edit import (
     Grow,
     GrowFromSeeds,
     RemoveSmallIslands,
+    Threshold,
     Tool,
 )
 from napari_asmlp.edit.tool import require
@@ -422,3 +423,13 @@ def test_a_tool_with_a_range_begins_with_that_of_the_brush(edit):
     edit.brush.limits = 20.0, 90.0
     edit.tools.tool.value = GrowFromSeeds
     assert edit.tools.settings.values == {"low": 20.0, "high": 90.0}
+
+
+def test_a_threshold_begins_with_what_is_bright(edit, layer):
+    image = edit._viewer.layers["scan"]
+    bright = np.zeros(image.data.shape, image.data.dtype)
+    bright[1:3] = 90
+    image.data = bright
+    edit.tools.tool.value = Threshold
+    values = edit.tools.settings.values
+    assert 0 <= values["low"] < 90 and values["high"] == 90

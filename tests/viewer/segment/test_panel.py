@@ -369,7 +369,8 @@ def test_correcting_takes_up_the_brush_beside_the_edit_panel(
     layer = window.layers["scan tiny"]
     assert window.layers.selection.active == layer
     assert layer.mode == "paint"
-    assert any("Edit labels" in name for name in window.window.dock_widgets)
+    workspace = window.window.dock_widgets["AS-MLP (napari-asmlp)"]
+    assert workspace.page == "edit"
     window.layers.remove(layer)
     docked.correct()
     assert any("are gone" in note for note in notes)

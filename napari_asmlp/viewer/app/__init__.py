@@ -1,0 +1,1 @@
+"""The workspace: one dock with all tools, one page at a time."""
