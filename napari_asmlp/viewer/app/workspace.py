@@ -57,7 +57,8 @@ class Workspace(Panel):
         for button in self.buttons.values():
             self._group.addButton(button)
         row = QHBoxLayout(self)
-        row.setContentsMargins(2, _MARGIN, _MARGIN, 2)
+        row.setContentsMargins(2, _MARGIN, 2, 2)
+        row.setSpacing(2)
         row.addLayout(self._bar())
         column = QVBoxLayout()
         column.addLayout(self._header())

@@ -159,8 +159,8 @@ class Planes(QObject):
         self._main.setOrientation(Qt.Orientation.Horizontal)
         self._main.addWidget(self._side)
         self._main.setSizes([width * share // sum(_SHARES) for share in _SHARES])
-        for view in self.views:
-            QTimer.singleShot(0, view.viewer.reset_view)  # when it has its size
+        for viewer in (self._viewer, *(view.viewer for view in self.views)):
+            QTimer.singleShot(0, viewer.reset_view)  # when it has its size
 
     def _follow_viewer(self) -> None:
         viewer = self._viewer

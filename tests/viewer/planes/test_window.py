@@ -63,6 +63,19 @@ def test_the_other_planes_come_and_go(opened: Any, qtbot: Any) -> None:
     assert not planes_shown(opened)
 
 
+def test_the_main_canvas_is_fitted_to_its_new_size(opened: Any, qtbot: Any) -> None:
+    main = show_planes(opened)._main
+    hide_planes(opened)
+    main.window().resize(1000, 500)
+    main.window().show()
+    qtbot.waitUntil(lambda: main.canvas.native.width() > 400)
+    opened.reset_view()
+    opened.scene.camera.zoom *= 10
+    before = opened.scene.camera.zoom
+    show_planes(opened)
+    qtbot.waitUntil(lambda: opened.scene.camera.zoom < before / 5)
+
+
 def test_the_planes_are_those_that_the_main_canvas_does_not_show(opened: Any) -> None:
     planes = show_planes(opened)
     opened.dims.order = (2, 0, 1)
