@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.theme import get_theme
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import (
     QButtonGroup,
     QDockWidget,
@@ -21,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_asmlp.viewer.app.pages import PAGES, Page
+from napari_asmlp.viewer.icons import checked_style, icon
 from napari_asmlp.viewer.panel import Panel
 from napari_asmlp.viewer.shortcuts import hint
 from napari_asmlp.viewer.widgets import Scrolled, form_layout, show_choice
@@ -28,7 +26,6 @@ from napari_asmlp.viewer.widgets import Scrolled, form_layout, show_choice
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-_ICONS = Path(__file__).parent / "icons"
 _ICON_SIDE, _MARGIN = 22, 9  # pixels
 _LEFT_DOCKS = ("layer controls", "layer list")  # as napari names them
 
@@ -142,14 +139,10 @@ class Workspace(Panel):
         return form
 
     def _draw_icons(self, _event: Any = None) -> None:
-        theme = get_theme(self._viewer.theme)
-        colour = theme.text.as_hex()
-        self.setStyleSheet(f"QToolButton:checked {{ background: {theme.current.as_hex()} }}")
+        theme = self._viewer.theme
+        self.setStyleSheet(checked_style(theme))
         for name, button in (*self.buttons.items(), ("focus", self.focus)):
-            drawing = (_ICONS / f"{name}.svg").read_text(encoding="utf-8")
-            picture = QPixmap()
-            picture.loadFromData(drawing.replace("currentColor", colour).encode(), "SVG")
-            button.setIcon(QIcon(picture))
+            button.setIcon(icon(name, theme))
 
     def _show_docks(self, hide: bool) -> None:  # of a button's signal
         """Hide napari's docks to the left of the canvas, or show again those that were hidden."""

@@ -21,6 +21,7 @@ Limits = tuple[float, float]
 
 _PERCENTILES = (5.0, 95.0)  # of a label: its border often holds voxels of its surroundings
 _ERASING = "erase"
+_NO_UNIT = "voxels"
 
 
 def paintable(
@@ -129,14 +130,29 @@ class PaintGuard:
 
 def brush_text(layer: Labels, dims: Dims) -> str:
     """Return the size of a layer's brush as it is on screen, in mm where voxels have a size."""
-    painted = [axis - dims.ndim for axis in dims.order[-layer.n_edit_dimensions :]]
-    axes = [axis for axis in painted if axis >= -layer.ndim]
-    finest = min(axes, key=lambda axis: abs(layer.scale[axis]))
-    across, unit = layer.brush_size * abs(layer.scale[finest]), layer.units[finest]
+    step, unit = brush_step(layer, dims)
     size = f"{layer.brush_size} voxels"
-    if str(unit) != "pixel":
-        size = f"{across:.3g} {unit:~} ({size})"
-    return f"Brush {size}, {'a ball' if len(axes) == layer.ndim else 'in the slice'}"
+    if unit != _NO_UNIT:
+        size = f"{layer.brush_size * step:.3g} {unit} ({size})"
+    is_ball = len(_painted(layer, dims)) == layer.ndim
+    return f"Brush {size}, {'a ball' if is_ball else 'in the slice'}"
+
+
+def brush_step(layer: Labels, dims: Dims) -> tuple[float, str]:
+    """Return how far across a brush of one voxel is on screen, and in which unit.
+
+    The brush is as many voxels across along the axis with the finest of them.
+    """
+    finest = min(_painted(layer, dims), key=lambda axis: abs(layer.scale[axis]), default=-1)
+    unit = layer.units[finest]
+    named = _NO_UNIT if str(unit) == "pixel" else f"{unit:~}"
+    return float(abs(layer.scale[finest])), named
+
+
+def _painted(layer: Labels, dims: Dims) -> list[int]:
+    """Return the axes of a layer that its brush extends along, counted from the end."""
+    painted = [axis - dims.ndim for axis in dims.order[-layer.n_edit_dimensions :]]
+    return [axis for axis in painted if axis >= -layer.ndim]
 
 
 def lock_text(layer: Labels) -> str:

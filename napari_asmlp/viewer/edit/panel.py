@@ -8,6 +8,7 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_asmlp.viewer.edit.brush_row import BrushRow
+from napari_asmlp.viewer.edit.painting import PaintingRow
 from napari_asmlp.viewer.edit.segments import SegmentList
 from napari_asmlp.viewer.edit.tools import ToolSection
 from napari_asmlp.viewer.edit.undo_row import UndoRow
@@ -40,6 +41,7 @@ class EditPanel(Panel):
         )
         self.history = UndoRow()
         self.segments = SegmentList(self._viewer)
+        self.painting = PaintingRow(self._viewer)
         self.brush = BrushRow(self._viewer)
         self.tools = ToolSection(self._viewer, self._chosen, lambda: self.brush.limits)
         self._lay_out()
@@ -78,6 +80,7 @@ class EditPanel(Panel):
         column.addWidget(self.segments)
         column.addWidget(self.history)
         column.addWidget(line())
+        column.addWidget(self.painting)
         column.addWidget(self.brush)
         column.addWidget(line())
         column.addWidget(self.tools)
@@ -99,6 +102,7 @@ class EditPanel(Panel):
         self.history.follow(layer)
         self._edits = self.history.edits
         self.segments.follow(layer)
+        self.painting.follow(layer)
         self._hear(on=True)
         self.tools.name_planes()
 
@@ -120,7 +124,9 @@ class EditPanel(Panel):
             (dims.order, self.tools.move),
             (dims.ndisplay, self.tools.move),
             (dims.order, self.brush.tell),
+            (dims.order, self.painting.tell),
             (self._viewer.events.theme, self.segments.use_theme),
+            (self._viewer.events.theme, self.painting.use_theme),
         ):
             event.disconnect(slot)
             if on:

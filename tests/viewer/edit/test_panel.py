@@ -433,3 +433,25 @@ def test_a_threshold_begins_with_what_is_bright(edit, layer):
     edit.tools.tool.value = Threshold
     values = edit.tools.settings.values
     assert 0 <= values["low"] < 90 and values["high"] == 90
+
+
+def test_the_row_of_painting_sets_and_follows_the_layer(viewer, edit, layer):
+    row = edit.painting
+    viewer.layers.selection.active = viewer.layers["scan"]
+    row.buttons["paint"].click()
+    assert layer.mode == "paint" and viewer.layers.selection.active is layer
+    for mode in ("erase", "fill", "pick", "pan_zoom"):
+        layer.mode = mode
+        assert [name for name, button in row.buttons.items() if button.isChecked()] == [mode]
+    step = row.size.singleStep()
+    assert row.size.value() == pytest.approx(layer.brush_size * step)
+    row.size.setValue(7 * step)
+    assert layer.brush_size == 7
+    layer.brush_size = 3
+    assert row.size.value() == pytest.approx(3 * step) and "mm" in row.size.suffix()
+    row.ball.click()
+    assert layer.n_edit_dimensions == 3
+    layer.n_edit_dimensions = 2
+    assert not row.ball.isChecked()
+    viewer.layers.remove(layer)
+    assert not row.isEnabled()
