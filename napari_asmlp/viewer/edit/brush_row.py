@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 _FURTHEST = 1e9  # what can be typed
+_NOTHING = "There are no labels: segment an image, open labels, or draw new ones (page Open)"
 _STEPS = 100  # that a range is divided into, at least
 
 
@@ -247,7 +248,7 @@ class BrushRow(QWidget):
 
     def _tell(self) -> None:
         layer = self._layer
-        self.text.setText("" if layer is None else lock_text(layer) or self._brush(layer))
+        self.text.setText(_NOTHING if layer is None else lock_text(layer) or self._brush(layer))
 
     def _brush(self, layer: Labels) -> str:
         return brush_text(layer, self._viewer.dims)
