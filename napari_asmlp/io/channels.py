@@ -177,19 +177,32 @@ def cases_of(paths: Iterable[Path]) -> dict[Path, list[Path]]:
         itself where its name has no channel.
     """
     cases: dict[Path, list[Path]] = {}
+    listed: dict[Path, dict[str, list[Path]]] = {}
     for path in paths:
         found = channel_of(path)
         if found is None:
             cases[path] = [path]
         elif (key := path.with_name(found[0])) not in cases:
-            cases[key] = beside(path)
+            if path.parent not in listed:
+                listed[path.parent] = _channels_in(path.parent)
+            cases[key] = listed[path.parent].get(found[0], [path])
     return cases
 
 
 def beside(path: Path) -> list[Path]:
     """Return the files in the folder of a file that nnU-Net takes for channels of the same case."""
     found = channel_of(path)
-    if found is None or not path.parent.is_dir():
-        return [path]
-    same = (each for each in volumes_in(path.parent) if (channel_of(each) or "")[:1] == found[:1])
-    return list(same) or [path]
+    return [path] if found is None else _channels_in(path.parent).get(found[0], [path])
+
+
+def _channels_in(folder: Path) -> dict[str, list[Path]]:
+    """Return the files in a folder that are named as channels, by their cases."""
+    cases: dict[str, list[Path]] = {}
+    try:
+        files = volumes_in(folder)
+    except VolumeError:  # there is none; reading the file that was asked for says so
+        return cases
+    for file in files:
+        if (found := channel_of(file)) is not None:
+            cases.setdefault(found[0], []).append(file)
+    return cases
