@@ -135,7 +135,7 @@ def read_dataset(folder: Path, volume: int | None = None) -> Dataset:
         raise SettingsError(
             f"{index}: cannot be read: {error.strerror}{_layout_advice(folder)}"
         ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # too many digits, or brackets, are those
         raise SettingsError(f"{index}: not JSON: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
         raise SettingsError(f"{index}: it has no table of labels")

@@ -146,7 +146,7 @@ def read_splits(path: Path) -> list[dict[str, list[str]]]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: the split cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: not JSON: {error}") from error
     entries = content if isinstance(content, list) else []
     found = [_sides(entry) for entry in entries]

@@ -285,3 +285,12 @@ def test_classes_of_regions_and_ignored_voxels(folder):
     assert (table.outputs, table.absent({1})) == (2, ["inner"])
     with pytest.raises(VolumeError, match=r"label value 5 is not .*0, 2, 4, 9, 7"):
         class_indices(image.with_labels(values + 5), table)
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"labels":' + b"[" * 100_000, b'{"a":' + b"9" * 5000, b"\xff"]
+)
+def test_an_index_that_no_parser_takes_is_refused(folder, content):
+    (folder / "dataset.json").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"dataset\.json: not JSON"):
+        read_dataset(folder)
