@@ -6,6 +6,7 @@ It sets and follows what napari's layer controls do, which *Focus* hides.
 from __future__ import annotations
 
 from functools import partial
+from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
@@ -50,7 +51,7 @@ class PaintingRow(QWidget):
         group = QButtonGroup(self)
         for button in self.buttons.values():
             group.addButton(button)
-        self.size = QDoubleSpinBox(maximum=_LARGEST, decimals=1, keyboardTracking=False)
+        self.size = QDoubleSpinBox(maximum=_LARGEST, keyboardTracking=False)
         self.size.setToolTip("Diameter of the brush")
         self.ball = QCheckBox("Ball")
         self.ball.setToolTip("Paint and erase a ball, across slices, and fill in 3D")
@@ -83,6 +84,7 @@ class PaintingRow(QWidget):
         for widget in (self.size, self.ball):
             widget.blockSignals(True)
         self.size.setSuffix(f" {unit}")
+        self.size.setDecimals(max(1, 1 - floor(log10(step))))  # two digits of a step
         self.size.setSingleStep(step)
         self.size.setMinimum(step)
         self.size.setValue(layer.brush_size * step)

@@ -455,3 +455,13 @@ def test_the_row_of_painting_sets_and_follows_the_layer(viewer, edit, layer):
     assert not row.ball.isChecked()
     viewer.layers.remove(layer)
     assert not row.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"), [(2.0, "6.0 mm"), (0.25, "0.75 mm"), (0.002, "0.0060 mm")]
+)
+def test_the_size_of_the_brush_has_the_digits_of_its_step(edit, layer, step, shown):
+    layer.scale = (step,) * 3
+    layer.brush_size = 3
+    edit.painting.tell()
+    assert edit.painting.size.text() == shown
