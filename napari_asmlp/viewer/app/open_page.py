@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _PLUGIN, _SAMPLE = "napari-asmlp", "hippocampus"
 _FIRST = "Nothing is open. Open a volume, drop its file on the window, or try the sample."
-_NEXT = "Next: <b>Segment</b> with a model, <b>Teach</b> by a few strokes, or draw new labels."
-_LABELLED = "Next: <b>Edit</b> the labels, <b>Measure</b> them, or <b>Export</b> them."
+_NEXT = "Next: Segment with a model, Teach by a few strokes, or draw new labels."
+_LABELLED = "Next: Edit the labels, Measure them, or Export them."
 
 
 class OpenPage(Panel):
